@@ -1,0 +1,4 @@
+//! onnxpress: turn an exported ONNX model into the smallest, fastest model that still gives the same answers.
+
+pub mod ir;
+pub mod onnx;
