@@ -1,4 +1,5 @@
 //! onnxpress: turn an exported ONNX model into the smallest, fastest model that still gives the same answers.
 
+pub mod engine;
 pub mod ir;
 pub mod onnx;

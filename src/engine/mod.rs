@@ -1,0 +1,93 @@
+//! Engines: what can evaluate one node on constants, and run whole models.
+
+use std::collections::BTreeMap;
+
+use crate::ir::{Attrs, Model, OpName, TensorData};
+
+/// One node on constant inputs, in the newest form of its operator.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeCall<'a> {
+    /// The operator.
+    pub op: &'a OpName,
+    /// Its attributes. Without bodies: nodes with bodies are never evaluated here.
+    pub attrs: &'a Attrs,
+    /// The inputs by slot; `None` for an absent optional one.
+    pub inputs: &'a [Option<&'a TensorData>],
+    /// For each output slot, whether anything reads it. An evaluation may leave the others out.
+    pub outputs: &'a [bool],
+    /// The most bytes that one output may take. An evaluation checks it before it allocates.
+    pub limit: u64,
+}
+
+impl<'a> NodeCall<'a> {
+    /// The input in a slot, if it is present.
+    pub fn input(&self, slot: usize) -> Option<&'a TensorData> {
+        self.inputs.get(slot).copied().flatten()
+    }
+
+    /// The input in a slot that the operator needs.
+    ///
+    /// # Errors
+    /// [`EngineError::Invalid`] where it is absent.
+    pub fn need(&self, slot: usize) -> Result<&'a TensorData, EngineError> {
+        self.input(slot).ok_or_else(|| EngineError::Invalid(format!("{}: input {slot} is absent", self.op)))
+    }
+}
+
+/// Why an engine gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The engine lacks the operator, the form or the element type. Never to be read as "equal".
+    #[error("{engine} cannot run this: {what}")]
+    Unsupported {
+        /// The engine.
+        engine: &'static str,
+        /// What it lacks.
+        what: String,
+    },
+    /// The node or the inputs are wrong by the standard.
+    #[error("{0}")]
+    Invalid(String),
+    /// An output would be larger than the limit of the call.
+    #[error("the result would take {bytes} bytes, more than the limit of {limit}")]
+    TooLarge {
+        /// Bytes that the output would take (saturated).
+        bytes: u64,
+        /// [`NodeCall::limit`].
+        limit: u64,
+    },
+    /// The engine tried and failed.
+    #[error("{engine} failed: {what}")]
+    Failed {
+        /// The engine.
+        engine: &'static str,
+        /// Its own words, on one line.
+        what: String,
+    },
+}
+
+/// Sizes for symbolic dims, by symbol.
+pub type Bindings = BTreeMap<String, u64>;
+
+/// Something that runs whole models.
+pub trait Engine: Send + Sync {
+    /// The engine's name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// Makes a model ready to run, with its symbolic input dims bound.
+    ///
+    /// # Errors
+    /// [`EngineError::Unsupported`] where the engine lacks something that the model needs, [`EngineError::Failed`]
+    /// where it gives up for another reason.
+    fn prepare(&self, model: &Model, dims: &Bindings) -> Result<Box<dyn Session>, EngineError>;
+}
+
+/// A model that is ready to run.
+pub trait Session: Send {
+    /// Runs it: inputs and outputs in the order of the graph's.
+    ///
+    /// # Errors
+    /// As [`Engine::prepare`].
+    fn run(&self, inputs: &[TensorData]) -> Result<Vec<TensorData>, EngineError>;
+}
