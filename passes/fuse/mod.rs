@@ -1,0 +1,5 @@
+//! Several operators become one.
+
+mod channels;
+
+pub mod conv_bn;
