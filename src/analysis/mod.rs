@@ -38,6 +38,26 @@ impl Facts {
         self.types.get(&value)?.dtype()
     }
 
+    /// The rank of a value.
+    pub fn rank(&self, value: ValueId) -> Option<usize> {
+        self.types.get(&value)?.rank()
+    }
+
+    /// Known elements.
+    pub fn value_i64s(&self, _value: ValueId) -> Option<Vec<i64>> {
+        None
+    }
+
+    /// A known dim.
+    pub fn known_dim(&self, value: ValueId, axis: usize) -> Option<u64> {
+        self.types.get(&value)?.shape()?.get(axis)?.known()
+    }
+
+    /// Whether two dims are equal.
+    pub fn same_dim(&self, a: (ValueId, usize), b: (ValueId, usize)) -> bool {
+        self.known_dim(a.0, a.1).is_some_and(|n| self.known_dim(b.0, b.1) == Some(n))
+    }
+
     /// Types of the outputs of a node that is not there yet.
     pub fn infer(
         &self,

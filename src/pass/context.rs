@@ -1,7 +1,7 @@
 //! What a pass may know and use besides the model.
 
 use crate::engine::{EngineError, NodeCall};
-use crate::ir::{Model, OpName, OpsetId, TensorData};
+use crate::ir::{DType, Model, OpName, OpsetId, TensorData};
 use crate::rewrite::Names;
 use crate::schema;
 
@@ -11,15 +11,17 @@ pub type Evaluate<'a> = dyn Fn(&NodeCall<'_>) -> Result<Vec<TensorData>, EngineE
 /// Limits that hold for every pass of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes by which folding may grow the file in total.
+    /// Bytes by which folding may still grow the file.
     pub growth: u64,
+    /// Bytes by which folding has grown it.
+    pub grown: u64,
     /// The largest tensor that folding may make, in bytes.
     pub tensor: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { growth: 4096, tensor: 1 << 31 }
+        Self { growth: 4096, grown: 0, tensor: 1 << 31 }
     }
 }
 
@@ -44,6 +46,12 @@ impl Target {
     pub fn supports(&self, op: &str) -> bool {
         let opset = self.opset("").unwrap_or(1);
         schema::lookup("", op, opset).is_some_and(|s| !s.deprecated)
+    }
+
+    /// Whether the standard's operator takes this element type in its first input, at the opset that is written.
+    pub fn supports_type(&self, op: &str, dtype: DType) -> bool {
+        let schema = schema::lookup("", op, self.opset("").unwrap_or(1)).filter(|s| !s.deprecated);
+        schema.and_then(|s| s.input(0)).is_some_and(|p| p.allows(dtype.code()))
     }
 }
 
@@ -75,11 +83,6 @@ impl<'a> PassContext<'a> {
             evaluate,
             can_evaluate,
         }
-    }
-
-    /// A name that is free in the whole model.
-    pub fn fresh_name(&mut self, wish: &str) -> String {
-        self.names.fresh(wish)
     }
 
     /// Whether some engine may evaluate this operator on constants.

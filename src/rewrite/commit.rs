@@ -140,7 +140,7 @@ impl Committer<'_> {
     }
 
     fn apply(&mut self, ops: &Ops, root: NodeId, rewrite: Rewrite) -> Result<Applied, IrError> {
-        let from = provenance(self.graph, ops);
+        let from = origins(self.graph, ops.iter().map(|&(n, _)| n));
         let made_by = Arc::new(Provenance { pass: self.pass, from });
         let mut applied = Applied::default();
         let mut orphans: Vec<ValueId> = Vec::new();
@@ -264,9 +264,9 @@ fn carried(extra: &NodeExtra) -> Option<Box<NodeExtra>> {
 }
 
 /// The names of the nodes of the file that these nodes stand for.
-fn provenance(graph: &Graph, ops: &Ops) -> Vec<Arc<str>> {
+pub(super) fn origins(graph: &Graph, nodes: impl Iterator<Item = NodeId>) -> Vec<Arc<str>> {
     let mut from: Vec<Arc<str>> = Vec::new();
-    let mut sorted: Vec<NodeId> = ops.iter().map(|&(n, _)| n).collect();
+    let mut sorted: Vec<NodeId> = nodes.collect();
     sorted.sort_by_key(|&n| (graph.node(n).position, n));
     for id in sorted {
         let node = graph.node(id);
@@ -336,7 +336,7 @@ pub(crate) fn alias(graph: &mut Graph, old: ValueId, new: ValueId) -> Result<Val
 }
 
 /// Removes a value that nothing produces, reads or promises any more.
-pub(crate) fn remove_if_dead(graph: &mut Graph, value: ValueId) -> bool {
+pub(super) fn remove_if_dead(graph: &mut Graph, value: ValueId) -> bool {
     if !graph.contains_value(value) {
         return true;
     }
