@@ -1,5 +1,6 @@
 //! onnxpress: turn an exported ONNX model into the smallest, fastest model that still gives the same answers.
 
+pub mod analysis;
 pub mod engine;
 pub mod ir;
 pub mod onnx;
