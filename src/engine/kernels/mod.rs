@@ -5,8 +5,22 @@
 //! whatever the standard leaves undefined with an error instead of a guess.
 
 mod args;
+mod arrange;
+mod cast;
 mod cells;
+mod gather;
+mod generate;
 mod index;
+mod minifloat;
+mod quantize;
+mod scalar;
+mod scan;
+mod search;
+mod select;
+mod shape;
+#[cfg(test)]
+mod testing;
+mod text;
 
 use super::{EngineError, NodeCall};
 use crate::ir::{OpName, TensorData};
@@ -17,7 +31,18 @@ pub(crate) type Kernel = fn(&NodeCall<'_>) -> Result<Vec<TensorData>, EngineErro
 /// The operators of one file with their kernels, sorted by name.
 pub(crate) type Table = &'static [(&'static str, Kernel)];
 
-const TABLES: &[Table] = &[];
+const TABLES: &[Table] = &[
+    arrange::TABLE,
+    cast::TABLE,
+    gather::TABLE,
+    generate::TABLE,
+    quantize::TABLE,
+    scan::TABLE,
+    search::TABLE,
+    select::TABLE,
+    shape::TABLE,
+    text::TABLE,
+];
 
 /// Whether some kernel evaluates this operator; single calls of it may still be unsupported.
 pub(crate) fn covers(op: &OpName) -> bool {
