@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use half::{bf16, f16};
 
+use super::round::{bf16_from, f16_from};
 use super::{DType, IrError, Metadata};
 
 /// A constant tensor: element type, dims, and elements in row-major order.
@@ -275,10 +276,10 @@ impl TensorData {
             DType::Float => Self::from_slice(dims, &items.iter().map(|&x| x as f32).collect::<Vec<_>>()),
             DType::Double => Self::from_slice(dims, items),
             DType::Float16 => {
-                Self::from_slice(dims, &items.iter().map(|&x| f16::from_f64(x)).collect::<Vec<_>>())
+                Self::from_slice(dims, &items.iter().map(|&x| f16_from(x)).collect::<Vec<_>>())
             }
             DType::Bfloat16 => {
-                Self::from_slice(dims, &items.iter().map(|&x| bf16::from_f64(x)).collect::<Vec<_>>())
+                Self::from_slice(dims, &items.iter().map(|&x| bf16_from(x)).collect::<Vec<_>>())
             }
             _ => return None,
         }
