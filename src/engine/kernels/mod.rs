@@ -4,9 +4,16 @@
 //! A kernel never allocates more than [`NodeCall::limit`] for one output without having checked it, and answers
 //! whatever the standard leaves undefined with an error instead of a guess.
 
+mod activation;
 mod args;
+mod arithmetic;
+#[cfg(test)]
+mod case;
 mod cells;
+mod compare;
 mod index;
+mod numbers;
+mod unary;
 
 use super::{EngineError, NodeCall};
 use crate::ir::{OpName, TensorData};
@@ -17,7 +24,7 @@ pub(crate) type Kernel = fn(&NodeCall<'_>) -> Result<Vec<TensorData>, EngineErro
 /// The operators of one file with their kernels, sorted by name.
 pub(crate) type Table = &'static [(&'static str, Kernel)];
 
-const TABLES: &[Table] = &[];
+const TABLES: &[Table] = &[activation::TABLE, arithmetic::TABLE, compare::TABLE, unary::TABLE];
 
 /// Whether some kernel evaluates this operator; single calls of it may still be unsupported.
 pub(crate) fn covers(op: &OpName) -> bool {
