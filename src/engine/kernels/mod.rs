@@ -11,9 +11,17 @@ mod arithmetic;
 mod case;
 mod cells;
 mod compare;
+mod conv;
+mod einsum;
 mod index;
+mod matmul;
+mod normalize;
 mod numbers;
+mod pool;
+mod reduce;
+mod softmax;
 mod unary;
+mod window;
 
 use super::{EngineError, NodeCall};
 use crate::ir::{OpName, TensorData};
@@ -24,7 +32,19 @@ pub(crate) type Kernel = fn(&NodeCall<'_>) -> Result<Vec<TensorData>, EngineErro
 /// The operators of one file with their kernels, sorted by name.
 pub(crate) type Table = &'static [(&'static str, Kernel)];
 
-const TABLES: &[Table] = &[activation::TABLE, arithmetic::TABLE, compare::TABLE, unary::TABLE];
+const TABLES: &[Table] = &[
+    activation::TABLE,
+    arithmetic::TABLE,
+    compare::TABLE,
+    conv::TABLE,
+    einsum::TABLE,
+    matmul::TABLE,
+    normalize::TABLE,
+    pool::TABLE,
+    reduce::TABLE,
+    softmax::TABLE,
+    unary::TABLE,
+];
 
 /// Whether some kernel evaluates this operator; single calls of it may still be unsupported.
 pub(crate) fn covers(op: &OpName) -> bool {
