@@ -4,6 +4,7 @@
 //! A kernel never allocates more than [`NodeCall::limit`] for one output without having checked it, and answers
 //! whatever the standard leaves undefined with an error instead of a guess.
 
+mod activation;
 mod args;
 mod arrange;
 mod cast;
@@ -21,6 +22,20 @@ mod shape;
 #[cfg(test)]
 mod testing;
 mod text;
+mod arithmetic;
+#[cfg(test)]
+mod case;
+mod compare;
+mod conv;
+mod einsum;
+mod matmul;
+mod normalize;
+mod numbers;
+mod pool;
+mod reduce;
+mod softmax;
+mod unary;
+mod window;
 
 use super::{EngineError, NodeCall};
 use crate::ir::{OpName, TensorData};
@@ -42,6 +57,17 @@ const TABLES: &[Table] = &[
     select::TABLE,
     shape::TABLE,
     text::TABLE,
+    activation::TABLE,
+    arithmetic::TABLE,
+    compare::TABLE,
+    conv::TABLE,
+    einsum::TABLE,
+    matmul::TABLE,
+    normalize::TABLE,
+    pool::TABLE,
+    reduce::TABLE,
+    softmax::TABLE,
+    unary::TABLE,
 ];
 
 /// Whether some kernel evaluates this operator; single calls of it may still be unsupported.
