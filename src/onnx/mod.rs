@@ -10,6 +10,8 @@ pub(crate) mod proto;
 mod read;
 mod replace;
 mod save;
+#[allow(dead_code)] // its callers, the fixture harness and `inspect --text`, come later
+pub(crate) mod text;
 mod unknown;
 mod visit;
 mod warning;
