@@ -18,8 +18,8 @@ mod write;
 
 pub use error::{ExternalFault, OnnxError, TensorFault};
 pub use load::{load, load_bytes};
-pub use text::TextError;
 pub use save::{EXTERNAL_THRESHOLD, ExternalData, SaveOptions, SaveReport, save};
+pub use text::TextError;
 pub use warning::Warning;
 
 use crate::ir::{Checked, Model};
