@@ -2,6 +2,7 @@
 //! the graph.
 
 mod body;
+mod calc;
 mod dtype;
 mod expr;
 mod fact;

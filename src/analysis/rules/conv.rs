@@ -1,7 +1,8 @@
 //! Convolutions and poolings.
 
 use super::{Call, Outs, Tensor, dims};
-use crate::analysis::expr::{Calc, Expr};
+use crate::analysis::calc::Calc;
+use crate::analysis::expr::Expr;
 use crate::ir::Attrs;
 
 /// Strides, dilations and padding of a sliding window.
