@@ -149,7 +149,7 @@ impl<'a> Calc<'a> {
         }
     }
 
-    /// `a / b`, rounded up, for `b > 0`.
+    /// `a / b`, rounded up, for `b > 0`: as `1 + (a - 1) / b` rounded down, so that equal sizes look equal.
     pub(crate) fn div_ceil(&mut self, a: &Expr, b: i64) -> Expr {
         let positive = self.is_size(a);
         match a.known() {
@@ -160,8 +160,10 @@ impl<'a> Calc<'a> {
             },
             None if b <= 0 => self.make(positive),
             None => {
-                let quotient = a.inside().zip(Expr::of(b).inside()).map(|(a, b)| a.div_ceil(&b));
-                self.settle(quotient, positive)
+                let less = self.add(a, &Expr::of(-1));
+                let quotient = self.div(&less, &Expr::of(b));
+                let sum = quotient.inside().map(|q| q + SymExpr::Value(1));
+                self.settle(sum, positive)
             }
         }
     }
@@ -219,5 +221,144 @@ fn negated(expr: &SymExpr) -> SymExpr {
         SymExpr::Neg(inner) => (**inner).clone(),
         SymExpr::Add(a, b) => negated(a) + negated(b),
         other => -other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::{Calc, Expr};
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Add(usize, usize),
+        Sub(usize, usize),
+        Mul(usize, usize),
+        Div(usize, usize),
+        DivCeil(usize, i64),
+        Min(usize, usize),
+        Max(usize, usize),
+        Broadcast(usize, usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let at = || 0..64usize;
+        prop_oneof![
+            (at(), at()).prop_map(|(a, b)| Step::Add(a, b)),
+            (at(), at()).prop_map(|(a, b)| Step::Sub(a, b)),
+            (at(), at()).prop_map(|(a, b)| Step::Mul(a, b)),
+            (at(), at()).prop_map(|(a, b)| Step::Div(a, b)),
+            (at(), 1..40i64).prop_map(|(a, b)| Step::DivCeil(a, b)),
+            (at(), at()).prop_map(|(a, b)| Step::Min(a, b)),
+            (at(), at()).prop_map(|(a, b)| Step::Max(a, b)),
+            (at(), at()).prop_map(|(a, b)| Step::Broadcast(a, b)),
+        ]
+    }
+
+    /// What the step gives in plain arithmetic; `None` where a rule would not take it.
+    fn plain(step: &Step, numbers: &[i128]) -> Option<i128> {
+        let at = |i: &usize| numbers[i % numbers.len()];
+        let value = match step {
+            Step::Add(a, b) => at(a) + at(b),
+            Step::Sub(a, b) => at(a) - at(b),
+            Step::Mul(a, b) => at(a) * at(b),
+            Step::Div(a, b) if at(a) >= 0 && at(b) > 0 => at(a) / at(b),
+            Step::DivCeil(a, b) if at(a) >= 0 => (at(a) + i128::from(*b) - 1) / i128::from(*b),
+            Step::Min(a, b) => at(a).min(at(b)),
+            Step::Max(a, b) => at(a).max(at(b)),
+            Step::Broadcast(a, b) => match (at(a), at(b)) {
+                (1, n) | (n, 1) if n >= 0 => n,
+                (a, b) if a == b && a >= 0 => a,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        (value.abs() < 1 << 60).then_some(value)
+    }
+
+    fn symbolic(step: &Step, exprs: &[Expr], calc: &mut Calc<'_>) -> Option<Expr> {
+        let at = |i: &usize| &exprs[i % exprs.len()];
+        Some(match step {
+            Step::Add(a, b) => calc.add(at(a), at(b)),
+            Step::Sub(a, b) => calc.sub(at(a), at(b)),
+            Step::Mul(a, b) => calc.mul(at(a), at(b)),
+            Step::Div(a, b) => calc.div(at(a), at(b)),
+            Step::DivCeil(a, b) => calc.div_ceil(at(a), *b),
+            Step::Min(a, b) => calc.min(at(a), at(b)),
+            Step::Max(a, b) => calc.max(at(a), at(b)),
+            Step::Broadcast(a, b) => calc.broadcast(at(a), at(b))?,
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        /// Whatever simplification does, an expression without made-up symbols gives the number it stands for.
+        #[test]
+        fn expressions_mean_what_they_compute(
+            sizes in prop::array::uniform3(1..60i64),
+            constants in prop::array::uniform4(prop_oneof![1..9i64, 1..3000i64, 1..5_000_000_000i64, -9..9i64]),
+            steps in prop::collection::vec(step(), 1..40),
+        ) {
+            let mut known = HashSet::new();
+            let mut calc = Calc::new("?".to_owned(), &mut known);
+            let mut exprs = vec![Expr::size("a"), Expr::size("b"), Expr::size("c")];
+            let mut numbers: Vec<i128> = sizes.iter().map(|&n| i128::from(n)).collect();
+            exprs.extend(constants.iter().map(|&n| Expr::of(n)));
+            numbers.extend(constants.iter().map(|&n| i128::from(n)));
+            let size_of = |name: &str| match name {
+                "a" => Some(sizes[0]),
+                "b" => Some(sizes[1]),
+                "c" => Some(sizes[2]),
+                _ => None,
+            };
+            for step in &steps {
+                let Some(number) = plain(step, &numbers) else { continue };
+                let Some(expr) = symbolic(step, &exprs, &mut calc) else {
+                    prop_assert!(false, "{step:?} is refused, but gives {number}");
+                    continue;
+                };
+                if expr.has_fresh() {
+                    continue;
+                }
+                prop_assert_eq!(expr.eval(&size_of).map(i128::from), Some(number), "{:?} gave {}", step, expr);
+                if calc.is_size(&expr) {
+                    prop_assert!(number >= 0, "{} is {}", expr, number);
+                }
+                exprs.push(expr);
+                numbers.push(number);
+            }
+        }
+    }
+
+    #[test]
+    fn constants_beyond_32_bits_stay_exact_and_never_meet_a_symbol() {
+        let mut known = HashSet::new();
+        let mut calc = Calc::new("?".to_owned(), &mut known);
+        let (n, big) = (Expr::size("n"), Expr::of(1 << 16));
+        assert_eq!(calc.mul(&big, &big), Expr::of(1 << 32));
+        let once = calc.mul(&n, &big);
+        assert_eq!(once.to_string(), "65536 * n");
+        let twice = calc.mul(&once, &big);
+        assert!(twice.is_fresh(), "{twice}");
+        let halves = calc.product([&n, &big, &big]);
+        assert!(halves.is_fresh(), "{halves}");
+        assert!(calc.add(&n, &Expr::of(i64::MAX)).is_fresh());
+        assert!(calc.add(&Expr::of(1), &Expr::of(i64::MAX)).is_fresh());
+    }
+
+    #[test]
+    fn long_sums_become_one_symbol() {
+        let mut known = HashSet::new();
+        let mut calc = Calc::new("?".to_owned(), &mut known);
+        let mut sum = Expr::of(0);
+        for i in 0..1000 {
+            sum = calc.add(&sum, &Expr::size(&format!("s{i}")));
+            assert!(sum.symbols().len() < 60);
+        }
+        assert!(sum.has_fresh());
     }
 }

@@ -3,6 +3,7 @@
 
 mod body;
 mod calc;
+pub mod cost;
 mod dtype;
 mod expr;
 mod fact;
@@ -10,6 +11,8 @@ mod facts;
 mod infer;
 mod rules;
 mod sequence;
+#[cfg(test)]
+mod tests;
 
 pub use expr::{Bindings, Expr};
 pub use facts::{Facts, InferContext};

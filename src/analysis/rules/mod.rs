@@ -16,7 +16,6 @@ mod slice;
 mod table;
 mod vision;
 
-pub(crate) use conv::Windows;
 pub(crate) use matmul::einsum_labels;
 pub(crate) use table::{rule, same_shape};
 

@@ -11,6 +11,10 @@ const TO_THE_END: i64 = i32::MAX as i64;
 
 /// Where a slice with a positive step starts or ends on an axis, clamped to it.
 fn clamped(at: &Expr, size: &Expr, calc: &mut Calc<'_>) -> Option<Expr> {
+    if let (Some(at), Some(n)) = (at.known(), size.known()) {
+        let place = if at < 0 { at.saturating_add(n) } else { at };
+        return Some(Expr::of(place.clamp(0, n)));
+    }
     let from_end = match at.known() {
         Some(n) if n >= TO_THE_END => return Some(size.clone()),
         Some(n) if n <= -TO_THE_END => return Some(Expr::of(0)),
@@ -29,12 +33,16 @@ fn clamped(at: &Expr, size: &Expr, calc: &mut Calc<'_>) -> Option<Expr> {
 /// How many elements `start..end` by `step` takes of an axis.
 fn taken(size: &Expr, start: &Expr, end: &Expr, step: i64, calc: &mut Calc<'_>) -> Option<Expr> {
     if step > 0 {
-        let (from, to) = (clamped(start, size, calc)?, clamped(end, size, calc)?);
-        let minus = |n: &Expr| n.known().and_then(i64::checked_neg);
-        let len = match (minus(start).filter(|n| *n > 0), &to) {
+        let to = clamped(end, size, calc)?;
+        let few = start.known().and_then(i64::checked_neg).filter(|few| *few > 0);
+        let len = match few {
             // The last few: as many as there are, but no more than asked for.
-            (Some(few), to) if to == size => calc.min(size, &Expr::of(few)),
+            Some(few) if to == *size => calc.min(size, &Expr::of(few)),
             _ => {
+                // A start beyond the end takes nothing, clamped or not.
+                let far = start.known().is_some_and(|n| n >= TO_THE_END) && size.known().is_none();
+                let from =
+                    if calc.is_size(start) && !far { start.clone() } else { clamped(start, size, calc)? };
                 let len = calc.sub(&to, &from);
                 calc.max(&len, &Expr::of(0))
             }
