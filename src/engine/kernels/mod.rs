@@ -7,19 +7,32 @@
 mod activation;
 mod args;
 mod arithmetic;
+mod attention;
 #[cfg(test)]
 mod case;
 mod cells;
 mod compare;
 mod conv;
+mod deform;
 mod einsum;
 mod index;
+mod linear_attention;
+mod loss;
 mod matmul;
+mod ngrams;
 mod normalize;
 mod numbers;
+#[cfg(test)]
+mod odd;
 mod pool;
+mod recurrent;
 mod reduce;
+mod regions;
+mod resize;
+mod rnn;
+mod sampling;
 mod softmax;
+mod spectral;
 mod unary;
 mod window;
 
@@ -35,14 +48,24 @@ pub(crate) type Table = &'static [(&'static str, Kernel)];
 const TABLES: &[Table] = &[
     activation::TABLE,
     arithmetic::TABLE,
+    attention::TABLE,
     compare::TABLE,
     conv::TABLE,
+    deform::TABLE,
     einsum::TABLE,
+    linear_attention::TABLE,
+    loss::TABLE,
     matmul::TABLE,
+    ngrams::TABLE,
     normalize::TABLE,
     pool::TABLE,
     reduce::TABLE,
+    regions::TABLE,
+    resize::TABLE,
+    rnn::TABLE,
+    sampling::TABLE,
     softmax::TABLE,
+    spectral::TABLE,
     unary::TABLE,
 ];
 
