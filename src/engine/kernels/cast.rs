@@ -75,6 +75,8 @@ fn cast_to(call: &NodeCall<'_>, to: DType) -> Outputs {
 /// where every sensible choice gives the same: a fraction of at most 8 digits, neither tiny nor huge.
 fn text(from: DType, value: Scalar) -> Option<String> {
     let x = match value {
+        // `1` or `True`.
+        Scalar::Int(_) if from == DType::Bool => return None,
         Scalar::Int(x) => return Some(x.to_string()),
         Scalar::Float(x) => x,
     };
