@@ -89,7 +89,9 @@ fn gather_nd(call: &NodeCall<'_>) -> Outputs {
     let dims = [lead, slice].concat();
     let mut cells = Cells::new(data.dtype(), call.sized(data.dtype(), &dims)?);
     let (source, run) = (Cells::of(data), count(slice).unwrap_or(0));
-    places.into_iter().for_each(|place| cells.push(&source, place, run));
+    for place in places {
+        cells.push(&source, place, run);
+    }
     Ok(vec![cells.tensor(call, data.dtype(), &dims)?])
 }
 

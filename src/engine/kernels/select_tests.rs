@@ -32,9 +32,9 @@ fn pieces_below_a_byte_stay_whole() {
     let x = raw(DType::Uint4, &[2, 3], &[0x21, 0x43, 0x65]);
     let ends = Case::new("Slice").input(&x).input(&list(&[1])).input(&list(&[3])).input(&list(&[1]));
     assert_eq!(ends.one(), raw(DType::Uint4, &[2, 2], &[0x32, 0x65]));
-    let x = raw(DType::Float6e2m3, &[4], &[0b01_000001, 0b0011_0000, 0b000100_00]);
+    let x = raw(DType::Float6e2m3, &[4], &[0x41, 0x30, 0x10]);
     let twice = Case::new("Gather").input(&x).input(&list(&[3, 0])).one();
-    assert_eq!(twice, raw(DType::Float6e2m3, &[2], &[0b01_000100, 0]));
+    assert_eq!(twice, raw(DType::Float6e2m3, &[2], &[0x44, 0]));
     let words = strings(&[3], &["a", "b", "c"]);
     assert_eq!(Case::new("Gather").input(&words).input(&list(&[-1, 1])).one(), strings(&[2], &["c", "b"]));
 }
