@@ -185,6 +185,8 @@ fn wrong_attributes_are_named() {
         "a Neg node: attribute `a` is given twice"
     );
     assert_eq!(error(with(vec![attr("", Some(2))])), "attribute `` of a Neg node: it has no name");
+    let nothing = vec![node("Neg", &["x"], &["y"]), node("", &["y"], &["z"])];
+    assert_eq!(error(model(8, graph(&["x"], &["z"], nothing))), "node 1 of graph `g`: it has no op_type");
     let untyped = AttributeProto { ints: vec![1, 2], ..attr("a", None) };
     let (read, _) = read_all(with(vec![untyped]));
     let id = read.graph.nodes().next().unwrap();
