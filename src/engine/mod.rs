@@ -4,8 +4,6 @@ pub mod compare;
 pub mod data;
 mod hints;
 pub mod inputs;
-// Called by whoever folds constants.
-#[allow(dead_code)]
 pub(crate) mod kernels;
 mod npy;
 #[cfg(feature = "ort")]
