@@ -12,6 +12,8 @@ mod gather;
 mod generate;
 mod index;
 mod minifloat;
+#[cfg(test)]
+mod nonsense_tests;
 mod quantize;
 mod scalar;
 mod scan;
