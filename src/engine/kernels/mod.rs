@@ -4,25 +4,53 @@
 //! A kernel never allocates more than [`NodeCall::limit`] for one output without having checked it, and answers
 //! whatever the standard leaves undefined with an error instead of a guess.
 
+mod activation;
 mod args;
+mod arithmetic;
 mod arrange;
+mod attention;
+#[cfg(test)]
+mod case;
 mod cast;
 mod cells;
+mod compare;
+mod conv;
+mod deform;
+mod einsum;
 mod gather;
 mod generate;
 mod index;
+mod linear_attention;
+mod loss;
+mod matmul;
 mod minifloat;
+mod ngrams;
 #[cfg(test)]
 mod nonsense_tests;
+mod normalize;
+mod numbers;
+#[cfg(test)]
+mod odd;
+mod pool;
 mod quantize;
+mod recurrent;
+mod reduce;
+mod regions;
+mod resize;
+mod rnn;
+mod sampling;
 mod scalar;
 mod scan;
 mod search;
 mod select;
 mod shape;
+mod softmax;
+mod spectral;
 #[cfg(test)]
 mod testing;
 mod text;
+mod unary;
+mod window;
 
 use super::{EngineError, NodeCall};
 use crate::ir::{OpName, TensorData};
@@ -44,6 +72,27 @@ const TABLES: &[Table] = &[
     select::TABLE,
     shape::TABLE,
     text::TABLE,
+    activation::TABLE,
+    arithmetic::TABLE,
+    attention::TABLE,
+    compare::TABLE,
+    conv::TABLE,
+    deform::TABLE,
+    einsum::TABLE,
+    linear_attention::TABLE,
+    loss::TABLE,
+    matmul::TABLE,
+    ngrams::TABLE,
+    normalize::TABLE,
+    pool::TABLE,
+    reduce::TABLE,
+    regions::TABLE,
+    resize::TABLE,
+    rnn::TABLE,
+    sampling::TABLE,
+    softmax::TABLE,
+    spectral::TABLE,
+    unary::TABLE,
 ];
 
 /// Whether some kernel evaluates this operator; single calls of it may still be unsupported.
