@@ -7,32 +7,46 @@
 mod activation;
 mod args;
 mod arithmetic;
+mod arrange;
 mod attention;
 #[cfg(test)]
 mod case;
+mod cast;
 mod cells;
 mod compare;
 mod conv;
 mod deform;
 mod einsum;
+mod gather;
+mod generate;
 mod index;
 mod linear_attention;
 mod loss;
 mod matmul;
+mod minifloat;
 mod ngrams;
 mod normalize;
 mod numbers;
 #[cfg(test)]
 mod odd;
 mod pool;
+mod quantize;
 mod recurrent;
 mod reduce;
 mod regions;
 mod resize;
 mod rnn;
 mod sampling;
+mod scalar;
+mod scan;
+mod search;
+mod select;
+mod shape;
 mod softmax;
 mod spectral;
+#[cfg(test)]
+mod testing;
+mod text;
 mod unary;
 mod window;
 
@@ -48,24 +62,34 @@ pub(crate) type Table = &'static [(&'static str, Kernel)];
 const TABLES: &[Table] = &[
     activation::TABLE,
     arithmetic::TABLE,
+    arrange::TABLE,
     attention::TABLE,
+    cast::TABLE,
     compare::TABLE,
     conv::TABLE,
     deform::TABLE,
     einsum::TABLE,
+    gather::TABLE,
+    generate::TABLE,
     linear_attention::TABLE,
     loss::TABLE,
     matmul::TABLE,
     ngrams::TABLE,
     normalize::TABLE,
     pool::TABLE,
+    quantize::TABLE,
     reduce::TABLE,
     regions::TABLE,
     resize::TABLE,
     rnn::TABLE,
     sampling::TABLE,
+    scan::TABLE,
+    search::TABLE,
+    select::TABLE,
+    shape::TABLE,
     softmax::TABLE,
     spectral::TABLE,
+    text::TABLE,
     unary::TABLE,
 ];
 
