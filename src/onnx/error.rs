@@ -39,6 +39,9 @@ pub enum OnnxError {
     /// A message that misses what it must have, or has what it must not have.
     #[error("{place}: {what}")]
     Malformed { place: String, what: String },
+    /// A text that is no model.
+    #[error("text:{0}")]
+    Text(#[from] super::text::TextError),
     /// A violated invariant of graphs.
     #[error(transparent)]
     Ir(#[from] IrError),
