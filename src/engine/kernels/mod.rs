@@ -31,6 +31,7 @@ mod normalize;
 mod numbers;
 #[cfg(test)]
 mod odd;
+mod permute;
 mod pool;
 mod quantize;
 mod recurrent;
