@@ -4,6 +4,7 @@ pub mod compare;
 pub mod data;
 mod hints;
 pub mod inputs;
+pub mod interpret;
 pub(crate) mod kernels;
 mod npy;
 mod random;
