@@ -1,6 +1,6 @@
 //! What a pass may know and use besides the model.
 
-use crate::engine::{EngineError, NodeCall};
+use crate::engine::{EngineError, NodeCall, kernels};
 use crate::ir::{DType, Model, OpName, OpsetId, TensorData};
 use crate::rewrite::Names;
 use crate::schema;
@@ -83,6 +83,11 @@ impl<'a> PassContext<'a> {
             evaluate,
             can_evaluate,
         }
+    }
+
+    /// The context of a run over a model that is evaluated with our own kernels alone.
+    pub fn with_kernels(model: &Model) -> Self {
+        Self::new(model, &kernels::eval, &kernels::covers)
     }
 
     /// Whether some engine may evaluate this operator on constants.
