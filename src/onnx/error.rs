@@ -83,7 +83,7 @@ pub enum TensorFault {
     #[error("element {at} of `{field}` is {item}, out of range for {dtype}")]
     OutOfRange { dtype: DType, field: &'static str, at: usize, item: i128 },
     /// External data that cannot be had.
-    #[error("external data `{location}`: {fault}")]
+    #[error("external data `{}`: {fault}", location.escape_debug())]
     External { location: String, fault: ExternalFault },
 }
 
