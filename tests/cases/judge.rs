@@ -16,7 +16,7 @@ use crate::case::{Applied, Case, Close};
 use crate::draw::{Recipe, tensor};
 
 /// Larger tensors are printed without their elements: weights stand in no text.
-const MAX_ELEMENTS: usize = 8;
+const MAX_ELEMENTS: usize = 4;
 
 /// Inputs a case is run on, for every choice of sizes.
 const SEEDS: [u64; 4] = [1, 2, 3, 4];
