@@ -1,9 +1,9 @@
 //! What a pass may know and use besides the model.
 
 use crate::engine::{EngineError, NodeCall};
-use crate::ir::{Model, OpName, OpsetId, TensorData};
+use crate::ir::{Model, OpName, TensorData};
 use crate::rewrite::Names;
-use crate::schema;
+use crate::schema::Target;
 
 /// Evaluates one node on constants; see [`crate::engine`].
 pub type Evaluate<'a> = dyn Fn(&NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> + Sync + 'a;
@@ -20,30 +20,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { growth: 4096, tensor: 1 << 31 }
-    }
-}
-
-/// What the written model may contain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    opsets: Vec<OpsetId>,
-}
-
-impl Target {
-    /// The opsets that a model asks for.
-    pub fn of(model: &Model) -> Self {
-        Self { opsets: model.opsets.clone() }
-    }
-
-    /// The opset of a domain (empty for `ai.onnx`), where it is imported.
-    pub fn opset(&self, domain: &str) -> Option<i64> {
-        self.opsets.iter().find(|o| o.domain == domain).map(|o| o.version)
-    }
-
-    /// Whether the standard's operator exists, and is not deprecated, at the opset that is written.
-    pub fn supports(&self, op: &str) -> bool {
-        let opset = self.opset("").unwrap_or(1);
-        schema::lookup("", op, opset).is_some_and(|s| !s.deprecated)
     }
 }
 

@@ -11,7 +11,8 @@ use crate::ir::Model;
 use crate::rewrite::{PatternBuilder, RuleFn};
 
 pub use crate::rewrite::CompiledRule;
-pub use context::{Limits, PassContext, Target};
+pub use crate::schema::Target;
+pub use context::{Limits, PassContext};
 pub use set::{Summary, run_set};
 
 /// What a pass is, apart from its options.
@@ -101,7 +102,7 @@ impl<R: Rule> Pass for R {
     fn rule(&self) -> Option<CompiledRule> {
         let mut pattern = PatternBuilder::default();
         let run = self.build(&mut pattern);
-        Some(CompiledRule { meta: const { &R::META }, pattern, run })
+        Some(CompiledRule { id: R::META.id, pattern, run })
     }
 
     fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {

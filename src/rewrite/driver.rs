@@ -7,14 +7,14 @@ use super::matcher::match_at;
 use super::{Match, Names, Outcome, PatternBuilder, Rewrite, Skip};
 use crate::analysis::Facts;
 use crate::ir::{Graph, IrError, NodeId};
-use crate::pass::{PassMeta, Target};
+use crate::schema::Target;
 
 /// The closure of a rule: reads the match, records the rewrite.
 pub type RuleFn = Box<dyn Fn(&Match<'_>, &mut Rewrite) -> Outcome + Send + Sync>;
 
 /// A rule, ready to run.
 pub struct CompiledRule {
-    pub(crate) meta: &'static PassMeta,
+    pub(crate) id: &'static str,
     pub(crate) pattern: PatternBuilder,
     pub(crate) run: RuleFn,
 }
@@ -63,7 +63,7 @@ pub(crate) fn run_rules(
                 Tried::No => {}
                 Tried::Missed(skip) => drop(misses.insert((node, index), skip)),
                 Tried::Applied(applied) => {
-                    report.entry(rule.meta.id).or_default().applied += 1;
+                    report.entry(rule.id).or_default().applied += 1;
                     queue.after(graph, &applied);
                     if graph.contains_node(node) {
                         queue.push(node);
@@ -75,7 +75,7 @@ pub(crate) fn run_rules(
     }
     for ((node, index), skip) in misses {
         if graph.contains_node(node) {
-            let rule = report.entry(rules[index].meta.id).or_default();
+            let rule = report.entry(rules[index].id).or_default();
             *rule.skipped.entry(skip.0.into_owned()).or_default() += 1;
         }
     }
@@ -102,7 +102,7 @@ fn try_rule(
         // An empty reason: the place is none of the rule's business, and worth no line in a report.
         return Ok(if skip.0.is_empty() { Tried::No } else { Tried::Missed(skip) });
     }
-    let mut committer = Committer { graph, facts, names, pass: rule.meta.id };
+    let mut committer = Committer { graph, facts, names, pass: rule.id };
     match committer.commit(&rule.pattern, &found, rewrite) {
         Ok(applied) => Ok(Tried::Applied(applied)),
         Err(Refusal::Skip(skip)) => Ok(Tried::Missed(skip)),
