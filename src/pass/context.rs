@@ -1,8 +1,8 @@
 //! What a pass may know and use besides the model.
 
 use crate::engine::{EngineError, NodeCall};
-use crate::ir::{Model, OpName, TensorData};
-use crate::rewrite::Names;
+use crate::ir::{Graph, Model, NodeId, OpName, TensorData};
+use crate::rewrite::{Names, Select};
 use crate::schema::Target;
 
 /// Evaluates one node on constants; see [`crate::engine`].
@@ -29,6 +29,8 @@ pub struct PassContext<'a> {
     pub target: Target,
     /// Limits of this run. Passes subtract the growth that they used.
     pub limits: Limits,
+    /// Which nodes the step may change.
+    pub select: Select,
     /// Things the user should know, a line each.
     pub warnings: Vec<String>,
     pub(crate) names: Names,
@@ -46,6 +48,7 @@ impl<'a> PassContext<'a> {
         Self {
             target: Target::of(model),
             limits: Limits::default(),
+            select: Select::default(),
             warnings: Vec::new(),
             names: Names::of(model),
             evaluate,
@@ -56,6 +59,11 @@ impl<'a> PassContext<'a> {
     /// A name that is free in the whole model.
     pub fn fresh_name(&mut self, wish: &str) -> String {
         self.names.fresh(wish)
+    }
+
+    /// Whether the step may change these nodes together.
+    pub fn may_change(&self, graph: &Graph, nodes: &[NodeId]) -> bool {
+        self.select.allows(graph, nodes)
     }
 
     /// Whether some engine may evaluate this operator on constants.

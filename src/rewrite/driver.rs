@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::commit::{Applied, Committer, Refusal};
 use super::matcher::match_at;
-use super::{Match, Names, Outcome, PatternBuilder, Rewrite, Skip};
+use super::{Match, Names, Outcome, PatternBuilder, Rewrite, Select, Skip};
 use crate::analysis::Facts;
 use crate::ir::{Graph, IrError, NodeId};
 use crate::schema::Target;
@@ -15,6 +15,7 @@ pub type RuleFn = Box<dyn Fn(&Match<'_>, &mut Rewrite) -> Outcome + Send + Sync>
 /// A rule, ready to run.
 pub struct CompiledRule {
     pub(crate) id: &'static str,
+    pub(crate) select: Select,
     pub(crate) pattern: PatternBuilder,
     pub(crate) run: RuleFn,
 }
@@ -97,6 +98,13 @@ fn try_rule(
     node: NodeId,
 ) -> Result<Tried, IrError> {
     let Some(found) = match_at(&rule.pattern, graph, node) else { return Ok(Tried::No) };
+    if !rule.select.is_all() {
+        let ops = found.ops(&rule.pattern);
+        let replaced: Vec<NodeId> = ops.iter().filter(|(_, stays)| !stays).map(|&(n, _)| n).collect();
+        if !rule.select.allows(graph, &replaced) {
+            return Ok(Tried::No);
+        }
+    }
     let mut rewrite = Rewrite::default();
     if let Err(skip) = (rule.run)(&found.read(graph, facts, target), &mut rewrite) {
         // An empty reason: the place is none of the rule's business, and worth no line in a report.

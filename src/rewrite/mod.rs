@@ -12,6 +12,7 @@ mod names;
 mod pattern;
 mod record;
 mod scope;
+mod select;
 
 pub(crate) use commit::{alias, remove_if_dead};
 pub(crate) use driver::run_rules;
@@ -21,6 +22,7 @@ pub(crate) use names::Names;
 pub use pattern::{AnyVar, ConstVar, EitherVar, Inputs, OpVar, OptVar, PatternBuilder, Token};
 pub use record::{Operand, Rewrite};
 pub(crate) use scope::each_graph;
+pub use select::{Select, Selector, SelectorError};
 
 use std::borrow::Cow;
 
