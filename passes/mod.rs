@@ -1,6 +1,8 @@
 //! The passes, one per file, and the table that names them.
 
+pub mod fold;
 pub mod fuse;
+pub mod simplify;
 
 use serde::{Deserialize, Deserializer};
 
@@ -64,5 +66,15 @@ macro_rules! registry {
 }
 
 registry! {
+    "drop-dead" => DropDead(simplify::dead::DropDead),
+    "drop-identity" => DropIdentity(simplify::identity::DropIdentity),
+    "fold-constants" => FoldConstants(fold::constants::FoldConstants),
+    "fuse-conv-affine" => FuseConvAffine(fuse::conv_affine::FuseConvAffine),
     "fuse-conv-bn" => FuseConvBn(fuse::conv_bn::FuseConvBn),
+    "fuse-matmul-add" => FuseMatmulAdd(fuse::matmul_add::FuseMatmulAdd),
+    "inline-constant-if" => InlineConstantIf(simplify::constant_if::InlineConstantIf),
+    "inline-functions" => InlineFunctions(simplify::functions::InlineFunctions),
+    "merge-equal-nodes" => MergeEqualNodes(simplify::equal_nodes::MergeEqualNodes),
+    "resolve-cast-like" => ResolveCastLike(simplify::cast_like::ResolveCastLike),
+    "share-equal-initializers" => ShareEqualInitializers(simplify::equal_initializers::ShareEqualInitializers),
 }

@@ -2,4 +2,6 @@
 
 mod channels;
 
+pub mod conv_affine;
 pub mod conv_bn;
+pub mod matmul_add;

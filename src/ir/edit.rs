@@ -189,7 +189,7 @@ impl Graph {
     }
 
     /// In a body, and in the bodies inside it: reads `to` of the graph outside where it read `from`.
-    fn rename_capture(&mut self, from: &str, to: &str) -> Result<(), IrError> {
+    pub(crate) fn rename_capture(&mut self, from: &str, to: &str) -> Result<(), IrError> {
         let Some(old) = self.find(from).filter(|&v| self.value(v).origin == Origin::Captured) else {
             return Ok(());
         };

@@ -11,15 +11,17 @@ pub type Evaluate<'a> = dyn Fn(&NodeCall<'_>) -> Result<Vec<TensorData>, EngineE
 /// Limits that hold for every pass of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes by which folding may grow the file in total.
+    /// Bytes by which folding may still grow the file.
     pub growth: u64,
+    /// Bytes by which folding has grown it.
+    pub grown: u64,
     /// The largest tensor that folding may make, in bytes.
     pub tensor: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { growth: 4096, tensor: 1 << 31 }
+        Self { growth: 4096, grown: 0, tensor: 1 << 31 }
     }
 }
 
@@ -54,11 +56,6 @@ impl<'a> PassContext<'a> {
             evaluate,
             can_evaluate,
         }
-    }
-
-    /// A name that is free in the whole model.
-    pub fn fresh_name(&mut self, wish: &str) -> String {
-        self.names.fresh(wish)
     }
 
     /// Whether the step may change these nodes together.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 
 use super::{Pass, PassContext};
-use crate::ir::{IrError, Model};
+use crate::ir::Model;
 use crate::rewrite::{CompiledRule, Select, SetReport, each_graph, run_rules};
 
 /// What one pass did in a step.
@@ -77,9 +77,9 @@ pub fn run_members(
         total.values_mut().for_each(|s| s.skipped.clear());
         if !rules.is_empty() {
             let mut report = SetReport::new();
-            each_graph(model, &mut |graph, facts| {
-                merge(&mut report, run_rules(graph, facts, &rules, &mut cx.names, &cx.target)?);
-                Ok::<(), IrError>(())
+            each_graph(model, cx, &mut |scope, cx| {
+                merge(&mut report, run_rules(scope, &rules, &cx.target)?);
+                Ok(())
             })?;
             for (id, rule) in report {
                 let summary = total.entry(id).or_default();

@@ -1,6 +1,6 @@
 //! What selectors do to a set.
 
-use crate::ir::{Attrs, Graph, IrError, Model, ModelMeta, Node, NodeId, OpName, OpsetId, Value};
+use crate::ir::{Attrs, Graph, Model, ModelMeta, Node, NodeId, OpName, OpsetId, Value};
 use crate::pass::{Family, Member, Pass, PassContext, PassMeta, Rule, Summary, run_members, run_set};
 use crate::rewrite::{PatternBuilder, RuleFn, Select, Selector, each_graph};
 
@@ -35,10 +35,11 @@ impl Pass for Count {
 
     fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
         let mut summary = Summary::default();
-        each_graph(model, &mut |graph, _| {
+        each_graph(model, cx, &mut |scope, cx| {
+            let graph = &*scope.graph;
             let relus = graph.nodes().filter(|&n| graph.node(n).is("Relu") && cx.may_change(graph, &[n]));
             (0..relus.count()).for_each(|_| summary.skip("a Relu"));
-            Ok::<(), IrError>(())
+            Ok(())
         })?;
         Ok(summary)
     }

@@ -9,7 +9,7 @@ use super::pattern::PatternBuilder;
 use super::record::{NewNode, NewValue, Operand, Rewrite, Target};
 use super::select::original_names;
 use super::{Names, Outcome, Skip};
-use crate::analysis::Facts;
+use crate::analysis::{Fact, Facts};
 use crate::ir::{Graph, IrError, Node, NodeExtra, NodeId, Origin, Provenance, Value, ValueId, ValueType};
 
 /// What a commit changed.
@@ -108,24 +108,22 @@ impl Committer<'_> {
 
     /// A value may only be taken over by one that can have its element type and dims.
     fn check_types(&self, rewrite: &Rewrite) -> Outcome {
-        let mut made: Vec<ValueType> = rewrite
-            .values
-            .iter()
-            .map(|v| v.data.as_ref().map_or(ValueType::Unknown, ValueType::of))
-            .collect();
-        for node in &rewrite.nodes {
-            let inputs: Vec<Option<(ValueType, Option<&crate::ir::TensorData>)>> = (node.inputs.iter())
+        let mut made: Vec<Fact> =
+            rewrite.values.iter().map(|v| v.data.as_ref().map_or(Fact::Unknown, Fact::constant)).collect();
+        for new in &rewrite.nodes {
+            let inputs: Vec<_> = (new.inputs.iter())
                 .map(|operand| match operand {
-                    Operand::Old(v) => Some((self.facts.ty(*v), self.graph.constant(*v))),
-                    Operand::New(NewValue(i)) => Some((made[*i].clone(), rewrite.values[*i].data.as_ref())),
+                    Operand::Old(v) => Some((self.facts.known(*v), self.graph.constant(*v))),
+                    Operand::New(NewValue(i)) => Some((&made[*i], rewrite.values[*i].data.as_ref())),
                     Operand::Absent => None,
                 })
                 .collect();
-            let types = self.facts.infer(&node.op, &node.attrs, &inputs, node.outputs.len());
-            for (target, ty) in node.outputs.iter().zip(types) {
+            let node = Node::new(new.op.clone(), "", new.attrs.clone()).with_outputs(new.outputs.len());
+            let facts = self.facts.propose(&node, &inputs);
+            for (target, fact) in new.outputs.iter().zip(facts) {
                 match target {
-                    Some(Target::New(NewValue(i))) => made[*i] = ty,
-                    Some(Target::Takes(old)) => agree(&self.facts.ty(*old), &ty)?,
+                    Some(Target::New(NewValue(i))) => made[*i] = fact,
+                    Some(Target::Takes(old)) => agree(&self.facts.ty(*old), &fact.ty())?,
                     None => {}
                 }
             }
@@ -133,7 +131,7 @@ impl Committer<'_> {
         for (old, with) in &rewrite.aliases {
             match with {
                 Operand::Old(new) => agree(&self.facts.ty(*old), &self.facts.ty(*new))?,
-                Operand::New(NewValue(i)) => agree(&self.facts.ty(*old), &made[*i])?,
+                Operand::New(NewValue(i)) => agree(&self.facts.ty(*old), &made[*i].ty())?,
                 Operand::Absent => {}
             }
         }
@@ -141,7 +139,7 @@ impl Committer<'_> {
     }
 
     fn apply(&mut self, ops: &Ops, root: NodeId, rewrite: Rewrite) -> Result<Applied, IrError> {
-        let from = provenance(self.graph, ops);
+        let from = origins(self.graph, ops.iter().map(|&(n, _)| n));
         let made_by = Arc::new(Provenance { pass: self.pass, from });
         let mut applied = Applied::default();
         let mut orphans: Vec<ValueId> = Vec::new();
@@ -180,7 +178,9 @@ impl Committer<'_> {
         }
         applied.values.extend(orphans);
         applied.values.retain(|&v| self.graph.contains_value(v));
-        self.facts.refresh(self.graph, &applied.nodes);
+        let readers = applied.values.iter().flat_map(|&v| self.graph.uses(v)).map(|(node, _)| node);
+        let stale: Vec<NodeId> = applied.nodes.iter().copied().chain(readers).collect();
+        self.facts.refresh(self.graph, &stale);
         Ok(applied)
     }
 
@@ -265,9 +265,9 @@ fn carried(extra: &NodeExtra) -> Option<Box<NodeExtra>> {
 }
 
 /// The names of the nodes of the file that these nodes stand for.
-fn provenance(graph: &Graph, ops: &Ops) -> Vec<Arc<str>> {
+pub(super) fn origins(graph: &Graph, nodes: impl Iterator<Item = NodeId>) -> Vec<Arc<str>> {
     let mut from: Vec<Arc<str>> = Vec::new();
-    let mut sorted: Vec<NodeId> = ops.iter().map(|&(n, _)| n).collect();
+    let mut sorted: Vec<NodeId> = nodes.collect();
     sorted.sort_by_key(|&n| (graph.node(n).position, n));
     for id in sorted {
         from.extend(original_names(graph, id));
@@ -332,7 +332,7 @@ pub(crate) fn alias(graph: &mut Graph, old: ValueId, new: ValueId) -> Result<Val
 }
 
 /// Removes a value that nothing produces, reads or promises any more.
-pub(crate) fn remove_if_dead(graph: &mut Graph, value: ValueId) -> bool {
+pub(super) fn remove_if_dead(graph: &mut Graph, value: ValueId) -> bool {
     if !graph.contains_value(value) {
         return true;
     }

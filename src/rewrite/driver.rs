@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::commit::{Applied, Committer, Refusal};
 use super::matcher::match_at;
-use super::{Match, Names, Outcome, PatternBuilder, Rewrite, Select, Skip};
-use crate::analysis::Facts;
+use super::{Match, Outcome, PatternBuilder, Rewrite, Scope, Select, Skip};
 use crate::ir::{Graph, IrError, NodeId};
 use crate::schema::Target;
 
@@ -37,10 +36,8 @@ const REACH: usize = 4;
 
 /// Runs a set of rules over one graph until none applies. Bodies are graphs of their own: see `each_graph`.
 pub(crate) fn run_rules(
-    graph: &mut Graph,
-    facts: &mut Facts,
+    scope: &mut Scope<'_>,
     rules: &[CompiledRule],
-    names: &mut Names,
     target: &Target,
 ) -> Result<SetReport, IrError> {
     let mut by_root: HashMap<&'static str, Vec<usize>> = HashMap::new();
@@ -51,22 +48,22 @@ pub(crate) fn run_rules(
     }
     let mut report = SetReport::new();
     let mut misses: BTreeMap<(NodeId, usize), Skip> = BTreeMap::new();
-    let mut queue = Queue::of(graph)?;
+    let mut queue = Queue::of(scope.graph)?;
     while let Some(node) = queue.pop() {
-        if !graph.contains_node(node) {
+        if !scope.graph.contains_node(node) {
             continue;
         }
-        let Some(candidates) = by_root.get(&*graph.node(node).op.name) else { continue };
+        let Some(candidates) = by_root.get(&*scope.graph.node(node).op.name) else { continue };
         for &index in candidates {
             let rule = &rules[index];
             misses.remove(&(node, index));
-            match try_rule(graph, facts, rule, names, target, node)? {
+            match try_rule(scope, rule, target, node)? {
                 Tried::No => {}
                 Tried::Missed(skip) => drop(misses.insert((node, index), skip)),
                 Tried::Applied(applied) => {
                     report.entry(rule.id).or_default().applied += 1;
-                    queue.after(graph, &applied);
-                    if graph.contains_node(node) {
+                    queue.after(scope.graph, &applied);
+                    if scope.graph.contains_node(node) {
                         queue.push(node);
                     }
                     break;
@@ -75,7 +72,7 @@ pub(crate) fn run_rules(
         }
     }
     for ((node, index), skip) in misses {
-        if graph.contains_node(node) {
+        if scope.graph.contains_node(node) {
             let rule = report.entry(rules[index].id).or_default();
             *rule.skipped.entry(skip.0.into_owned()).or_default() += 1;
         }
@@ -90,13 +87,12 @@ enum Tried {
 }
 
 fn try_rule(
-    graph: &mut Graph,
-    facts: &mut Facts,
+    scope: &mut Scope<'_>,
     rule: &CompiledRule,
-    names: &mut Names,
     target: &Target,
     node: NodeId,
 ) -> Result<Tried, IrError> {
+    let Scope { graph, facts, names } = scope;
     let Some(found) = match_at(&rule.pattern, graph, node) else { return Ok(Tried::No) };
     if !rule.select.is_all() {
         let ops = found.ops(&rule.pattern);
@@ -107,8 +103,7 @@ fn try_rule(
     }
     let mut rewrite = Rewrite::default();
     if let Err(skip) = (rule.run)(&found.read(graph, facts, target), &mut rewrite) {
-        // An empty reason: the place is none of the rule's business, and worth no line in a report.
-        return Ok(if skip.0.is_empty() { Tried::No } else { Tried::Missed(skip) });
+        return Ok(if skip == Skip::no_concern() { Tried::No } else { Tried::Missed(skip) });
     }
     let mut committer = Committer { graph, facts, names, pass: rule.id };
     match committer.commit(&rule.pattern, &found, rewrite) {

@@ -188,6 +188,14 @@ impl<'a> Match<'a> {
         }
     }
 
+    /// The value in an input slot of a matched operator.
+    ///
+    /// # Errors
+    /// A near miss where it is absent.
+    pub fn input(&self, op: OpVar, slot: usize) -> Result<ValueId, Skip> {
+        self.graph.node_input(self.id(op), slot).ok_or_else(|| Skip::because("an input is absent"))
+    }
+
     /// The value in an output slot of a matched operator.
     ///
     /// # Errors

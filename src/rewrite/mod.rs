@@ -7,6 +7,7 @@
 
 mod commit;
 mod driver;
+mod inline;
 mod matcher;
 mod names;
 mod pattern;
@@ -14,13 +15,14 @@ mod record;
 mod scope;
 mod select;
 
-pub(crate) use commit::{alias, remove_if_dead};
+pub(crate) use commit::alias;
 pub(crate) use driver::run_rules;
 pub use driver::{CompiledRule, RuleFn, RuleReport, SetReport};
 pub use matcher::Match;
 pub(crate) use names::Names;
 pub use pattern::{AnyVar, ConstVar, EitherVar, Inputs, OpVar, OptVar, PatternBuilder, Token};
 pub use record::{Operand, Rewrite};
+pub use scope::Scope;
 pub(crate) use scope::each_graph;
 pub use select::{Select, Selector, SelectorError};
 
@@ -34,6 +36,11 @@ impl Skip {
     /// A near miss with its reason.
     pub fn because(why: impl Into<Cow<'static, str>>) -> Self {
         Self(why.into())
+    }
+
+    /// No near miss at all: the place is none of the rule's business, and worth no line in a report.
+    pub const fn no_concern() -> Self {
+        Self(Cow::Borrowed(""))
     }
 
     /// A near miss where the condition does not hold.

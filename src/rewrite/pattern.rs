@@ -107,10 +107,11 @@ impl PatternBuilder {
         OpVar(self.add(Part::Op(OpPart { names: names.to_vec(), inputs, commutative: false, shared: false })))
     }
 
-    /// An operator with two inputs in either order.
-    pub fn commutative(&mut self, name: &'static str, a: impl Token, b: impl Token) -> OpVar {
+    /// One of several operators with two inputs, matched in either order; for an operator that does not commute the
+    /// rule reads the order off the match.
+    pub fn commutative(&mut self, names: &[&'static str], a: impl Token, b: impl Token) -> OpVar {
         let inputs = Some(vec![a.index(), b.index()]);
-        OpVar(self.add(Part::Op(OpPart { names: vec![name], inputs, commutative: true, shared: false })))
+        OpVar(self.add(Part::Op(OpPart { names: names.to_vec(), inputs, commutative: true, shared: false })))
     }
 
     /// An operator with whatever inputs it has.

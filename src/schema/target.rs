@@ -1,7 +1,7 @@
 //! What the written model may contain.
 
 use super::lookup;
-use crate::ir::{Model, OpsetId};
+use crate::ir::{DType, Model, OpsetId};
 
 /// What the written model may contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,5 +24,11 @@ impl Target {
     pub fn supports(&self, op: &str) -> bool {
         let opset = self.opset("").unwrap_or(1);
         lookup("", op, opset).is_some_and(|s| !s.deprecated)
+    }
+
+    /// Whether the standard's operator takes this element type in its first input, at the opset that is written.
+    pub fn supports_type(&self, op: &str, dtype: DType) -> bool {
+        let schema = lookup("", op, self.opset("").unwrap_or(1)).filter(|s| !s.deprecated);
+        schema.and_then(|s| s.input(0)).is_some_and(|p| p.allows(dtype.code()))
     }
 }

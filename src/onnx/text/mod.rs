@@ -71,7 +71,7 @@ const MAX_DEPTH: usize = 64;
 /// A place in the text and what is wrong there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{line}:{column}: {message}")]
-pub(crate) struct TextError {
+pub struct TextError {
     /// Line, from 1.
     pub(crate) line: usize,
     /// Column in characters, from 1.
