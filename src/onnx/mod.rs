@@ -19,7 +19,7 @@ mod write;
 pub use error::{ExternalFault, OnnxError, TensorFault};
 pub use load::{load, load_bytes};
 pub use save::{EXTERNAL_THRESHOLD, ExternalData, SaveOptions, SaveReport, save};
-pub use text::TextError;
+pub use text::{Fill, TextError};
 pub use warning::Warning;
 
 use crate::ir::{Checked, Model};
@@ -47,7 +47,18 @@ pub fn encode(model: Checked<'_>) -> Result<Vec<u8>, OnnxError> {
 /// # Errors
 /// With line and column where the text is no model; as [`load_bytes`] where the model is broken.
 pub fn from_text(text: &str) -> Result<Loaded, OnnxError> {
-    let (model, warnings) = read::read(text::parse_model(text)?, external::ExternalFiles::beside(None))?;
+    from_text_with(text, &mut |_, _, _| None)
+}
+
+/// Reads a model in the ONNX text syntax. What it declares, with known dims, but neither produces nor gives data becomes
+/// an initializer with the elements that `fill` makes: so weights need not stand in the text.
+///
+/// # Errors
+/// As [`from_text`].
+pub fn from_text_with(text: &str, fill: &mut Fill<'_>) -> Result<Loaded, OnnxError> {
+    let mut proto = text::parse_model(text)?;
+    proto.graph.iter_mut().for_each(|graph| text::fill_graph(graph, fill));
+    let (model, warnings) = read::read(proto, external::ExternalFiles::beside(None))?;
     Ok(Loaded { model, warnings })
 }
 

@@ -33,7 +33,6 @@ mod pool;
 mod quantize;
 mod recurrent;
 mod reduce;
-mod reduce;
 mod regions;
 mod resize;
 mod rnn;
@@ -43,7 +42,6 @@ mod scan;
 mod search;
 mod select;
 mod shape;
-mod softmax;
 mod softmax;
 mod spectral;
 #[cfg(test)]

@@ -48,6 +48,7 @@
 //! of a tensor in an attribute is kept only if it is an id, since the standard's parser takes no other. A type that the
 //! standard has no word for leaves its value untyped, and an attribute of such a type is left out.
 
+mod fill;
 mod lex;
 mod names;
 mod parse_attribute;
@@ -62,6 +63,9 @@ mod print_tensor;
 mod print_type;
 #[cfg(test)]
 mod tests;
+
+pub use fill::Fill;
+pub(in crate::onnx) use fill::fill_graph;
 
 use crate::onnx::proto::ModelProto;
 

@@ -11,8 +11,8 @@ mod tests;
 
 use prost::Message;
 
-#[cfg(test)]
 pub(in crate::onnx) use tensor::tensor;
+
 use types::entries;
 
 use crate::ir::{Checked, Function, OpsetId};
