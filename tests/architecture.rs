@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use std::fs;
-use std::path::{Path, PathBuf};
+#[path = "architecture/source.rs"]
+mod source;
 
 use regex::Regex;
+use source::{Source, blank, imports, long_functions, sources, test_modules, without_tests};
 
 /// Every layer, and what it may import. `lib.rs` is the facade and sees everything.
 const LAYERS: &[(&str, &[&str])] = &[
@@ -52,159 +53,6 @@ const WORDS: &[(&str, &[&str], &str)] = &[
 const MAX_FILE: usize = 400;
 const MAX_FUNCTION: usize = 60;
 
-/// A source file: its path from the root, its text, and its code without comments and texts.
-struct Source {
-    path: String,
-    lines: usize,
-    code: String,
-}
-
-fn sources(folders: &[&str]) -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut found = Vec::new();
-    for folder in folders {
-        walk(&root.join(folder), &mut found);
-    }
-    found.sort();
-    let source = |path: &PathBuf| {
-        let text = fs::read_to_string(path).unwrap();
-        let path = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
-        Source { path, lines: text.lines().count(), code: blank(&text) }
-    };
-    let sources: Vec<Source> = found.iter().map(source).collect();
-    assert!(sources.len() > 3, "there is something to check");
-    sources
-}
-
-fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).into_iter().flatten() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            walk(&path, found);
-        } else if path.extension().is_some_and(|e| e == "rs") {
-            found.push(path);
-        }
-    }
-}
-
-impl Source {
-    fn is_test(&self) -> bool {
-        self.path.ends_with("/tests.rs") || self.path.contains("/tests/") || self.path.starts_with("tests/")
-    }
-
-    /// The code that is shipped: without the modules that only tests have.
-    fn shipped(&self) -> String {
-        if self.is_test() { String::new() } else { without_tests(&self.code) }
-    }
-
-    fn is_one_of(&self, places: &[&str]) -> bool {
-        places.iter().any(|place| self.path.starts_with(place))
-    }
-
-    /// The path as a module: `src/recipe/mod.rs` is `recipe`, `passes/fuse/conv_bn.rs` is `passes::fuse::conv_bn`.
-    fn module(&self) -> Vec<&str> {
-        let path = self.path.trim_start_matches("src/").trim_end_matches(".rs");
-        path.trim_end_matches("/mod").split('/').collect()
-    }
-}
-
-/// The code with comments, texts and characters blanked out; lines stay where they are.
-fn blank(text: &str) -> String {
-    let chars: Vec<char> = text.chars().collect();
-    let mut out = String::with_capacity(text.len());
-    let mut at = 0;
-    while at < chars.len() {
-        let end = skip(&chars, at).unwrap_or(at);
-        for &c in &chars[at..end] {
-            out.push(if c == '\n' { '\n' } else { ' ' });
-        }
-        if end == at {
-            out.push(chars[at]);
-        }
-        at = end.max(at + 1);
-    }
-    out
-}
-
-/// The end of the comment, text or character that begins here.
-fn skip(chars: &[char], at: usize) -> Option<usize> {
-    let rest = |n: usize| chars.get(at + n).copied();
-    let find = |from: usize, end: &[char]| {
-        (from..chars.len()).find(|&i| chars[i..].starts_with(end)).map_or(chars.len(), |i| i + end.len())
-    };
-    let word_before = at > 0 && (chars[at - 1].is_alphanumeric() || chars[at - 1] == '_');
-    match chars[at] {
-        '/' if rest(1) == Some('/') => Some(find(at, &['\n']) - 1).filter(|&e| e > at).or(Some(chars.len())),
-        '/' if rest(1) == Some('*') => Some(find(at + 2, &['*', '/'])),
-        'r' if !word_before && matches!(rest(1), Some('"' | '#')) => {
-            let hashes = chars[at + 1..].iter().take_while(|&&c| c == '#').count();
-            let open = rest(1 + hashes) == Some('"');
-            let close: Vec<char> = std::iter::once('"').chain(std::iter::repeat_n('#', hashes)).collect();
-            open.then(|| find(at + hashes + 2, &close))
-        }
-        '"' => {
-            let mut i = at + 1;
-            while i < chars.len() && chars[i] != '"' {
-                i += if chars[i] == '\\' { 2 } else { 1 };
-            }
-            Some((i + 1).min(chars.len()))
-        }
-        '\'' if rest(1) == Some('\\') => Some(find(at + 3, &['\''])),
-        '\'' if rest(2) == Some('\'') => Some(at + 3),
-        _ => None,
-    }
-}
-
-/// Where the braces that open first after a place close again.
-fn block_end(code: &str, from: usize) -> Option<usize> {
-    let mut depth = 0_usize;
-    for (i, c) in code[from..].char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth <= 1 => return Some(from + i + 1),
-            '}' => depth -= 1,
-            _ => {}
-        }
-    }
-    None
-}
-
-fn without_tests(code: &str) -> String {
-    let mut code = code.to_owned();
-    let start =
-        Regex::new(r"#\[cfg\(test\)\]\s*(#\[[^\]]*\]\s*)*(pub(\([^)]*\))?\s+)?mod\s+\w+\s*\{").unwrap();
-    while let Some(found) = start.find(&code) {
-        let end = block_end(&code, found.start()).unwrap_or(code.len());
-        let blank: String = code[found.start()..end].chars().filter(|&c| c == '\n').collect();
-        code.replace_range(found.start()..end, &blank);
-    }
-    code
-}
-
-/// The first names of all paths that begin with a root, groups included: `root::{a::b, c}` gives `a` and `c`.
-fn imports(code: &str, root: &str) -> Vec<String> {
-    let path = Regex::new(&format!(r"\b{root}::(\w+|\{{)")).unwrap();
-    let mut names = Vec::new();
-    for found in path.captures_iter(code) {
-        let first = found.get(1).unwrap();
-        if first.as_str() != "{" {
-            names.push(first.as_str().to_owned());
-            continue;
-        }
-        let end = block_end(code, first.start()).unwrap_or(code.len());
-        let mut depth = 0;
-        let flat: String = (code[first.end()..end - 1].chars())
-            .filter(|&c| {
-                depth += i32::from(c == '{') - i32::from(c == '}');
-                depth == 0 && c != '}'
-            })
-            .collect();
-        let name = |item: &str| item.trim().split("::").next().unwrap_or_default().to_owned();
-        names.extend(flat.split(',').map(name).filter(|name| !name.is_empty()));
-    }
-    names
-}
-
 /// What is wrong with the imports of a file.
 fn forbidden_imports(source: &Source) -> Vec<String> {
     let code = source.shipped();
@@ -247,24 +95,6 @@ fn forbidden_imports(source: &Source) -> Vec<String> {
     wrong
 }
 
-/// Functions that are longer than the limit, with their length.
-fn long_functions(code: &str) -> Vec<(String, usize)> {
-    let start = Regex::new(r"\bfn\s+(\w+)").unwrap();
-    let mut long = Vec::new();
-    for found in start.captures_iter(code) {
-        let at = found.get(0).unwrap().start();
-        let Some(open) = code[at..].find(['{', ';']).filter(|i| code[at + i..].starts_with('{')) else {
-            continue;
-        };
-        let end = block_end(code, at + open).unwrap_or(code.len());
-        let lines = code[at..end].lines().count();
-        if lines > MAX_FUNCTION {
-            long.push((found[1].to_owned(), lines));
-        }
-    }
-    long
-}
-
 fn none(what: &str, wrong: &[String]) {
     assert!(wrong.is_empty(), "{what}:\n  {}", wrong.join("\n  "));
 }
@@ -288,7 +118,7 @@ fn files_and_functions_are_short() {
         if source.lines > MAX_FILE {
             wrong.push(format!("{} has {} lines", source.path, source.lines));
         }
-        let long = long_functions(&source.code).into_iter();
+        let long = long_functions(&source.code, MAX_FUNCTION).into_iter();
         wrong.extend(long.map(|(name, lines)| format!("{}: fn {name} has {lines} lines", source.path)));
     }
     none("too long", &wrong);
@@ -319,7 +149,7 @@ mod this_test_can_fail {
     use super::*;
 
     fn source(path: &str, code: &str) -> Source {
-        Source { path: path.to_owned(), lines: code.lines().count(), code: blank(code) }
+        Source { path: path.to_owned(), is_test: false, lines: code.lines().count(), code: blank(code) }
     }
 
     fn wrong(path: &str, code: &str) -> Vec<String> {
@@ -359,7 +189,6 @@ mod this_test_can_fail {
             wrong("src/ir/a.rs", "#[cfg(test)]\nmod tests { use crate::onnx::text; fn f() { if x { } } }"),
             none
         );
-        assert_eq!(wrong("src/ir/tests.rs", "use crate::onnx::text;"), none);
         assert_eq!(wrong("src/cli/run.rs", "use crate::cli::args; use onnxpress::Recipe;"), none);
     }
 
@@ -375,9 +204,23 @@ mod this_test_can_fail {
     }
 
     #[test]
+    fn files_of_tests_are_known_by_their_declaration() {
+        let text = "#[cfg(test)]\nmod tests;\n#[cfg(test)]\n#[path = \"x_tests.rs\"]\nmod more;\nmod code;";
+        assert_eq!(
+            test_modules("src/a/mod.rs", text),
+            ["src/a/tests.rs", "src/a/tests/", "src/a/x_tests.rs"]
+        );
+        assert_eq!(
+            test_modules("src/a/b.rs", text),
+            ["src/a/b/tests.rs", "src/a/b/tests/", "src/a/x_tests.rs"]
+        );
+    }
+
+    #[test]
     fn long_functions_are_seen() {
         let body = "x;\n".repeat(60);
         let code = format!("fn short() {{}}\ntrait T {{ fn none(&self); }}\nfn long() {{\n{body}}}\n");
-        assert_eq!(long_functions(&code), [("long".to_owned(), 62)]);
+        assert_eq!(long_functions(&code, 59), [("long".to_owned(), 60)]);
+        assert!(long_functions(&code, 60).is_empty());
     }
 }

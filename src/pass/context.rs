@@ -2,7 +2,7 @@
 
 use crate::engine::{EngineError, NodeCall};
 use crate::ir::{Graph, Model, NodeId, OpName, TensorData};
-use crate::rewrite::{Names, Select};
+use crate::rewrite::{Names, Scope, Select, visit_graphs};
 use crate::schema::Target;
 
 /// Evaluates one node on constants; see [`crate::engine`].
@@ -75,4 +75,16 @@ impl<'a> PassContext<'a> {
     pub fn evaluate(&self, call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> {
         (self.evaluate)(call)
     }
+}
+
+/// Calls a function on the main graph, on every body, and on the bodies of functions: outer graphs before inner ones.
+pub(crate) fn each_graph(
+    model: &mut Model,
+    cx: &mut PassContext<'_>,
+    f: &mut dyn FnMut(&mut Scope<'_>, &mut PassContext<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut names = std::mem::take(&mut cx.names);
+    let result = visit_graphs(model, &mut names, &mut |scope| f(scope, cx));
+    cx.names = names;
+    result
 }

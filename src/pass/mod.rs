@@ -14,6 +14,7 @@ use crate::rewrite::{PatternBuilder, RuleFn, Select};
 
 pub use crate::rewrite::CompiledRule;
 pub use crate::schema::Target;
+pub(crate) use context::each_graph;
 pub use context::{Limits, PassContext};
 pub use set::{Member, Summary, run_members, run_set};
 

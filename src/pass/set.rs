@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::bail;
 
-use super::{Pass, PassContext};
+use super::{Pass, PassContext, each_graph};
 use crate::ir::Model;
-use crate::rewrite::{CompiledRule, Select, SetReport, each_graph, run_rules};
+use crate::rewrite::{CompiledRule, Select, SetReport, run_rules};
 
 /// What one pass did in a step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,8 +1,10 @@
 //! What selectors do to a set.
 
 use crate::ir::{Attrs, Graph, Model, ModelMeta, Node, NodeId, OpName, OpsetId, Value};
-use crate::pass::{Family, Member, Pass, PassContext, PassMeta, Rule, Summary, run_members, run_set};
-use crate::rewrite::{PatternBuilder, RuleFn, Select, Selector, each_graph};
+use crate::pass::{
+    Family, Member, Pass, PassContext, PassMeta, Rule, Summary, each_graph, run_members, run_set,
+};
+use crate::rewrite::{PatternBuilder, RuleFn, Select, Selector};
 
 /// `Relu(Neg(x))` becomes `Abs(x)`: nonsense, but visible.
 struct Fuse;

@@ -107,19 +107,15 @@ impl PassDoc {
         out
     }
 
-    /// The shortest use, and one with all options at their defaults.
+    /// Its use with all options at their defaults.
     fn snippet(&self) -> String {
         let id = self.meta.id;
-        let Some(Value::Object(options)) = AnyPass::named(id).map(|pass| pass.options()) else {
-            return String::new();
-        };
-        let mut steps = vec![json!(id)];
-        if !options.is_empty() {
-            steps = vec![json!({ id: options })];
-        }
-        let mut recipe = Map::new();
-        recipe.insert("steps".to_owned(), Value::Array(steps));
-        emit::yaml(&Value::Object(recipe))
+        let options = AnyPass::named(id).map(|pass| pass.options());
+        let options = options.as_ref().and_then(Value::as_object).into_iter().flatten();
+        let set: Map<String, Value> =
+            options.filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let step = if set.is_empty() { json!(id) } else { json!({ id: set }) };
+        emit::yaml(&json!({ "steps": [step] }))
     }
 
     fn facts(&self) -> String {

@@ -34,7 +34,7 @@ pub type SetReport = BTreeMap<&'static str, RuleReport>;
 /// How far downstream of a change a pattern may reach: a node this many steps away is looked at again.
 const REACH: usize = 4;
 
-/// Runs a set of rules over one graph until none applies. Bodies are graphs of their own: see `each_graph`.
+/// Runs a set of rules over one graph until none applies. Bodies are graphs of their own: see `visit_graphs`.
 pub(crate) fn run_rules(
     scope: &mut Scope<'_>,
     rules: &[CompiledRule],

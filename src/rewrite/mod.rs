@@ -23,7 +23,7 @@ pub(crate) use names::Names;
 pub use pattern::{AnyVar, ConstVar, EitherVar, Inputs, OpVar, OptVar, PatternBuilder, Token};
 pub use record::{Operand, Rewrite};
 pub use scope::Scope;
-pub(crate) use scope::each_graph;
+pub(crate) use scope::visit_graphs;
 pub use select::{Select, Selector, SelectorError};
 
 use std::borrow::Cow;
