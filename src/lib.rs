@@ -8,6 +8,7 @@ pub mod pass;
 #[path = "../passes/mod.rs"]
 pub mod passes;
 pub mod prelude;
+pub mod recipe;
 pub mod rewrite;
 pub mod schema;
 pub mod scratch;

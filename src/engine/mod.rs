@@ -5,6 +5,7 @@ pub mod data;
 pub mod fold;
 mod hints;
 pub mod inputs;
+pub mod interpret;
 pub(crate) mod kernels;
 mod npy;
 mod random;

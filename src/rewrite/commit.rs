@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use super::matcher::Found;
 use super::pattern::PatternBuilder;
 use super::record::{NewNode, NewValue, Operand, Rewrite, Target};
+use super::select::original_names;
 use super::{Names, Outcome, Skip};
 use crate::analysis::{Fact, Facts};
 use crate::ir::{Graph, IrError, Node, NodeExtra, NodeId, Origin, Provenance, Value, ValueId, ValueType};
@@ -269,12 +270,7 @@ pub(super) fn origins(graph: &Graph, nodes: impl Iterator<Item = NodeId>) -> Vec
     let mut sorted: Vec<NodeId> = nodes.collect();
     sorted.sort_by_key(|&n| (graph.node(n).position, n));
     for id in sorted {
-        let node = graph.node(id);
-        match &node.made_by {
-            Some(made) => from.extend(made.from.iter().cloned()),
-            None if !node.name.is_empty() => from.push(node.name.as_str().into()),
-            None => from.extend(graph.node_output(id, 0).map(|v| Arc::from(graph.value(v).name.as_str()))),
-        }
+        from.extend(original_names(graph, id));
     }
     let mut seen = std::collections::HashSet::new();
     from.retain(|name| seen.insert(Arc::clone(name)));

@@ -225,6 +225,13 @@ impl Scores {
     }
 }
 
+/// The dot product of one query with every key.
+fn dots(query: &[f64], keys: &[f64], scores: &mut [f64]) {
+    for (score, key) in scores.iter_mut().zip(keys.chunks(query.len().max(1))) {
+        *score = query.iter().zip(key).map(|(a, b)| a * b).sum();
+    }
+}
+
 fn attention(call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> {
     let (q_in, v_in) = (call.need(0)?, call.need(2)?);
     let (dtype, batch) = (q_in.dtype(), q_in.dims().first().copied().unwrap_or(0));
@@ -264,9 +271,7 @@ fn attention(call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> {
         for (query, (from, to)) in
             q.matrix(b, head).chunks(q.size.max(1)).zip(to.chunks_mut(v.size)).enumerate()
         {
-            for (score, key) in row.iter_mut().zip(keys.chunks(q.size.max(1))) {
-                *score = from.iter().zip(key).map(|(a, b)| a * b).sum();
-            }
+            dots(from, keys, &mut row);
             scores.weigh(&mut row, &mut seen, &|key| bias.at(b, head, query, key));
             product(&row, values, to, v.size);
             if want_scores {

@@ -55,6 +55,7 @@ mod window;
 
 use super::{EngineError, NodeCall};
 use crate::ir::{OpName, TensorData};
+pub(crate) use index::count;
 
 /// Evaluates one operator: an output for every slot, up to the last one that it knows.
 pub(crate) type Kernel = fn(&NodeCall<'_>) -> Result<Vec<TensorData>, EngineError>;
