@@ -15,6 +15,7 @@
 
 mod attr;
 mod check;
+mod convert;
 mod dtype;
 mod edit;
 mod error;
