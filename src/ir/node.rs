@@ -133,6 +133,12 @@ impl Node {
         }
     }
 
+    /// Forgets how the file had the node: from now on it is written as it is.
+    pub(crate) fn touch(&mut self) {
+        self.as_read = None;
+        self.read_at = None;
+    }
+
     /// Number of input slots, absent ones before the last present one included.
     pub fn input_count(&self) -> usize {
         usize::from(self.inputs)

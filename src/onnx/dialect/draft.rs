@@ -140,11 +140,8 @@ impl<'a> Draft<'a> {
             Some(data) => Input { source: Source::Slot(slot), fact: Fact::of_data(data) },
             None => Input::ABSENT,
         });
-        let outputs = (0..).zip(outputs).map(|(slot, &used)| Output {
-            slot: Some(slot),
-            used,
-            fact: Fact::default(),
-        });
+        let outputs =
+            (0..).zip(outputs).map(|(slot, &used)| Output { slot: Some(slot), used, fact: Fact::default() });
         Self {
             op: Cow::Borrowed(op),
             attrs: Cow::Borrowed(attrs),
@@ -263,7 +260,10 @@ impl Draft<'_> {
     }
 
     pub(super) fn set(&mut self, name: &str, value: impl Into<AttrValue>) {
-        self.attrs.to_mut().set(name, value);
+        let value = value.into();
+        if !self.attrs.get(name).is_some_and(|old| old.same(&value)) {
+            self.attrs.to_mut().set(name, value);
+        }
     }
 
     /// Removes an attribute, if it is there.

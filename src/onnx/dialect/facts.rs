@@ -53,11 +53,8 @@ impl Facts {
         if !outputs.iter().flatten().any(|&v| wanting(v)) {
             return;
         }
-        let inputs: Vec<_> = graph
-            .node_inputs(id)
-            .iter()
-            .map(|v| v.map(|v| self.get(graph, v)).unwrap_or_default())
-            .collect();
+        let inputs: Vec<_> =
+            graph.node_inputs(id).iter().map(|v| v.map(|v| self.get(graph, v)).unwrap_or_default()).collect();
         let dtypes: Vec<_> = inputs.iter().map(|f| f.dtype.map(DType::code)).collect();
         let rank = output_rank(&node.op.name, &node.attrs, &inputs);
         for (slot, value) in outputs.iter().enumerate() {
@@ -107,12 +104,49 @@ fn output_rank(op: &str, attrs: &Attrs, inputs: &[Fact]) -> Option<usize> {
             if op == "Squeeze" { rank(0)?.checked_sub(axes) } else { rank(0)?.checked_add(axes) }
         }
         _ if op.starts_with("Reduce") => rank(0).filter(|_| attrs.int("keepdims").unwrap_or(1) != 0),
-        "Abs" | "AveragePool" | "BatchNormalization" | "Cast" | "Ceil" | "Clip" | "Concat" | "Conv"
-        | "ConvTranspose" | "Dropout" | "Elu" | "Erf" | "Exp" | "Floor" | "GlobalAveragePool"
-        | "GlobalMaxPool" | "HardSigmoid" | "Hardmax" | "Identity" | "InstanceNormalization" | "LRN"
-        | "LeakyRelu" | "Log" | "LogSoftmax" | "MaxPool" | "Neg" | "PRelu" | "Pad" | "Reciprocal" | "Relu"
-        | "Resize" | "Selu" | "Sigmoid" | "Slice" | "Softmax" | "Softplus" | "Split" | "Sqrt" | "Tanh"
-        | "Tile" | "TopK" | "Transpose" | "Upsample" => rank(0),
+        "Abs"
+        | "AveragePool"
+        | "BatchNormalization"
+        | "Cast"
+        | "Ceil"
+        | "Clip"
+        | "Concat"
+        | "Conv"
+        | "ConvTranspose"
+        | "Dropout"
+        | "Elu"
+        | "Erf"
+        | "Exp"
+        | "Floor"
+        | "GlobalAveragePool"
+        | "GlobalMaxPool"
+        | "HardSigmoid"
+        | "Hardmax"
+        | "Identity"
+        | "InstanceNormalization"
+        | "LRN"
+        | "LeakyRelu"
+        | "Log"
+        | "LogSoftmax"
+        | "MaxPool"
+        | "Neg"
+        | "PRelu"
+        | "Pad"
+        | "Reciprocal"
+        | "Relu"
+        | "Resize"
+        | "Selu"
+        | "Sigmoid"
+        | "Slice"
+        | "Softmax"
+        | "Softplus"
+        | "Split"
+        | "Sqrt"
+        | "Tanh"
+        | "Tile"
+        | "TopK"
+        | "Transpose"
+        | "Upsample" => rank(0),
         _ => None,
     }
 }

@@ -44,7 +44,12 @@ pub(super) const FAMILIES: [&[Row]; 5] =
     [axes::STEPS, elementwise::STEPS, normalize::STEPS, resize::STEPS, values::STEPS];
 
 static STEPS: LazyLock<HashMap<(&str, i64), Step>> = LazyLock::new(|| {
-    FAMILIES.iter().copied().flatten().map(|&(op, from, _, up, down)| ((op, from), Step { up, down })).collect()
+    FAMILIES
+        .iter()
+        .copied()
+        .flatten()
+        .map(|&(op, from, _, up, down)| ((op, from), Step { up, down }))
+        .collect()
 });
 
 /// The change that follows a version of an operator; `None` where nodes of that version stay as they are.
@@ -94,7 +99,9 @@ mod tests {
         for Renaming { old, new } in &RENAMINGS {
             assert!(step_after(old.0, old.1).is_some());
             assert!(schema::newest("", old.0).is_some_and(|s| s.deprecated));
-            assert!(schema::lookup("", new.0, new.1).is_some_and(|s| s.since_version == new.1 && !s.deprecated));
+            assert!(
+                schema::lookup("", new.0, new.1).is_some_and(|s| s.since_version == new.1 && !s.deprecated)
+            );
         }
     }
 }
