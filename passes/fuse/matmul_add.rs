@@ -35,7 +35,8 @@ impl Rule for FuseMatmulAdd {
                 let fits = |axis_from_back: usize, of: ValueId, of_axis: usize| {
                     rank < axis_from_back || {
                         let axis = rank - axis_from_back;
-                        facts.known_dim(c, axis) == Some(1) || facts.same_dim((c, axis), (of, of_axis))
+                        facts.dim(c, axis).is_some_and(|d| d.is(1))
+                            || facts.same_dim((c, axis), (of, of_axis))
                     }
                 };
                 fits(1, b, 1) && fits(2, a, 0)

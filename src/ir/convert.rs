@@ -2,6 +2,7 @@
 
 use half::{bf16, f16};
 
+use super::round::{bf16_from, f16_from};
 use super::{DType, Element, TensorData};
 
 impl TensorData {
@@ -49,10 +50,10 @@ impl TensorData {
             DType::Float => Self::from_slice(dims, &items.iter().map(|&x| x as f32).collect::<Vec<_>>()),
             DType::Double => Self::from_slice(dims, items),
             DType::Float16 => {
-                Self::from_slice(dims, &items.iter().map(|&x| f16::from_f64(x)).collect::<Vec<_>>())
+                Self::from_slice(dims, &items.iter().map(|&x| f16_from(x)).collect::<Vec<_>>())
             }
             DType::Bfloat16 => {
-                Self::from_slice(dims, &items.iter().map(|&x| bf16::from_f64(x)).collect::<Vec<_>>())
+                Self::from_slice(dims, &items.iter().map(|&x| bf16_from(x)).collect::<Vec<_>>())
             }
             _ => return None,
         }
@@ -76,8 +77,8 @@ impl TensorData {
         match self.dtype() {
             DType::Float => self.map_elements(|i, x: f32| f(i, f64::from(x)) as f32),
             DType::Double => self.map_elements(|i, x: f64| f(i, x)),
-            DType::Float16 => self.map_elements(|i, x: f16| f16::from_f64(f(i, x.to_f64()))),
-            DType::Bfloat16 => self.map_elements(|i, x: bf16| bf16::from_f64(f(i, x.to_f64()))),
+            DType::Float16 => self.map_elements(|i, x: f16| f16_from(f(i, x.to_f64()))),
+            DType::Bfloat16 => self.map_elements(|i, x: bf16| bf16_from(f(i, x.to_f64()))),
             _ => None,
         }
     }

@@ -39,6 +39,20 @@ pub struct NodeId(pub(super) NodeIndex);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub(super) NodeIndex);
 
+impl NodeId {
+    /// The place in tables indexed by id; below [`Graph::index_bound`].
+    pub(crate) fn index(self) -> usize {
+        self.0.index()
+    }
+}
+
+impl ValueId {
+    /// The place in tables indexed by id; below [`Graph::index_bound`].
+    pub(crate) fn index(self) -> usize {
+        self.0.index()
+    }
+}
+
 /// A graph: the main one, a body, or the body of a function.
 #[derive(Debug, Clone, Default)]
 pub struct Graph {

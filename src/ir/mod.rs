@@ -23,6 +23,7 @@ mod graph;
 mod model;
 mod node;
 mod order;
+mod round;
 mod tensor;
 mod value;
 
@@ -34,6 +35,7 @@ pub use graph::{Graph, Link, NodeId, QuantAnnotation, ValueId, Vertex};
 pub(crate) use model::opset_of;
 pub use model::{Function, FunctionKey, Model, ModelMeta, OpsetId};
 pub use node::{AsRead, Node, NodeExtra, OpName, Provenance, Slots};
+pub(crate) use round::{bf16_from, f16_from};
 pub use tensor::{Element, Encoding, SparseTensor, TensorData, TensorLabel};
 pub use value::{Dim, Origin, Shape, UnknownDim, Value, ValueInfo, ValueType};
 

@@ -193,7 +193,7 @@ impl TensorData {
 
     /// Number of elements.
     pub fn len(&self) -> usize {
-        self.dims.iter().product::<u64>() as usize
+        element_count(&self.dims).unwrap_or(0) as usize
     }
 
     /// Whether there is no element.

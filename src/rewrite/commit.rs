@@ -8,7 +8,7 @@ use super::matcher::Found;
 use super::pattern::PatternBuilder;
 use super::record::{NewNode, NewValue, Operand, Rewrite, Target};
 use super::{Names, Outcome, Skip};
-use crate::analysis::Facts;
+use crate::analysis::{Fact, Facts};
 use crate::ir::{Graph, IrError, Node, NodeExtra, NodeId, Origin, Provenance, Value, ValueId, ValueType};
 
 /// What a commit changed.
@@ -107,24 +107,22 @@ impl Committer<'_> {
 
     /// A value may only be taken over by one that can have its element type and dims.
     fn check_types(&self, rewrite: &Rewrite) -> Outcome {
-        let mut made: Vec<ValueType> = rewrite
-            .values
-            .iter()
-            .map(|v| v.data.as_ref().map_or(ValueType::Unknown, ValueType::of))
-            .collect();
-        for node in &rewrite.nodes {
-            let inputs: Vec<Option<(ValueType, Option<&crate::ir::TensorData>)>> = (node.inputs.iter())
+        let mut made: Vec<Fact> =
+            rewrite.values.iter().map(|v| v.data.as_ref().map_or(Fact::Unknown, Fact::constant)).collect();
+        for new in &rewrite.nodes {
+            let inputs: Vec<_> = (new.inputs.iter())
                 .map(|operand| match operand {
-                    Operand::Old(v) => Some((self.facts.ty(*v), self.graph.constant(*v))),
-                    Operand::New(NewValue(i)) => Some((made[*i].clone(), rewrite.values[*i].data.as_ref())),
+                    Operand::Old(v) => Some((self.facts.known(*v), self.graph.constant(*v))),
+                    Operand::New(NewValue(i)) => Some((&made[*i], rewrite.values[*i].data.as_ref())),
                     Operand::Absent => None,
                 })
                 .collect();
-            let types = self.facts.infer(&node.op, &node.attrs, &inputs, node.outputs.len());
-            for (target, ty) in node.outputs.iter().zip(types) {
+            let node = Node::new(new.op.clone(), "", new.attrs.clone()).with_outputs(new.outputs.len());
+            let facts = self.facts.propose(&node, &inputs);
+            for (target, fact) in new.outputs.iter().zip(facts) {
                 match target {
-                    Some(Target::New(NewValue(i))) => made[*i] = ty,
-                    Some(Target::Takes(old)) => agree(&self.facts.ty(*old), &ty)?,
+                    Some(Target::New(NewValue(i))) => made[*i] = fact,
+                    Some(Target::Takes(old)) => agree(&self.facts.ty(*old), &fact.ty())?,
                     None => {}
                 }
             }
@@ -132,7 +130,7 @@ impl Committer<'_> {
         for (old, with) in &rewrite.aliases {
             match with {
                 Operand::Old(new) => agree(&self.facts.ty(*old), &self.facts.ty(*new))?,
-                Operand::New(NewValue(i)) => agree(&self.facts.ty(*old), &made[*i])?,
+                Operand::New(NewValue(i)) => agree(&self.facts.ty(*old), &made[*i].ty())?,
                 Operand::Absent => {}
             }
         }
@@ -179,7 +177,9 @@ impl Committer<'_> {
         }
         applied.values.extend(orphans);
         applied.values.retain(|&v| self.graph.contains_value(v));
-        self.facts.refresh(self.graph, &applied.nodes);
+        let readers = applied.values.iter().flat_map(|&v| self.graph.uses(v)).map(|(node, _)| node);
+        let stale: Vec<NodeId> = applied.nodes.iter().copied().chain(readers).collect();
+        self.facts.refresh(self.graph, &stale);
         Ok(applied)
     }
 

@@ -25,9 +25,9 @@ pub(crate) fn each_graph(
 ) -> anyhow::Result<()> {
     let mut names = std::mem::take(&mut cx.names);
     let mut visitor = Visitor { names: &mut names, cx, f };
-    let mut result = visitor.visit(&mut model.graph, &InferContext::default());
+    let mut result = visitor.visit(&mut model.graph, None);
     for function in &mut model.functions {
-        result = result.and_then(|()| visitor.visit(&mut function.graph, &InferContext::default()));
+        result = result.and_then(|()| visitor.visit(&mut function.graph, None));
     }
     cx.names = names;
     result
@@ -40,16 +40,25 @@ struct Visitor<'v, 'c> {
 }
 
 impl Visitor<'_, '_> {
-    fn visit(&mut self, graph: &mut Graph, context: &InferContext<'_>) -> anyhow::Result<()> {
-        let mut facts = Facts::of(graph, context);
+    /// `around`: the facts of a body, from those of the graph outside.
+    fn visit(&mut self, graph: &mut Graph, around: Option<Facts>) -> anyhow::Result<()> {
+        let mut facts = match around {
+            None => Facts::of(graph, &InferContext::default()),
+            Some(facts) => facts,
+        };
         (self.f)(&mut Scope { graph, facts: &mut facts, names: self.names }, self.cx)?;
         let holders: Vec<NodeId> =
             graph.nodes().filter(|&n| graph.node(n).attrs.graphs().next().is_some()).collect();
         for id in holders {
+            let names: Vec<String> = graph.node(id).attrs.iter().map(|a| a.name.clone()).collect();
+            let mut known: Vec<Option<Facts>> =
+                names.iter().map(|name| facts.body(graph, id, name)).collect();
             let mut attrs = std::mem::take(&mut graph.node_mut(id).attrs);
-            let result = (attrs.iter_mut().flat_map(|a| a.value.graphs_mut())).try_for_each(|body| {
-                inform(body, graph, &facts);
-                self.visit(body, &context.inside(graph, &facts))
+            let result = attrs.iter_mut().zip(&mut known).try_for_each(|(attr, known)| {
+                attr.value.graphs_mut().iter_mut().try_for_each(|body| {
+                    inform(body, graph, &facts);
+                    self.visit(body, Some(known.take().unwrap_or_default()))
+                })
             });
             graph.node_mut(id).attrs = attrs;
             graph.refresh_captures(id)?;
