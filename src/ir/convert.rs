@@ -49,9 +49,7 @@ impl TensorData {
         match dtype {
             DType::Float => Self::from_slice(dims, &items.iter().map(|&x| x as f32).collect::<Vec<_>>()),
             DType::Double => Self::from_slice(dims, items),
-            DType::Float16 => {
-                Self::from_slice(dims, &items.iter().map(|&x| f16_from(x)).collect::<Vec<_>>())
-            }
+            DType::Float16 => Self::from_slice(dims, &items.iter().map(|&x| f16_from(x)).collect::<Vec<_>>()),
             DType::Bfloat16 => {
                 Self::from_slice(dims, &items.iter().map(|&x| bf16_from(x)).collect::<Vec<_>>())
             }

@@ -18,6 +18,7 @@ mod visit;
 mod warning;
 mod write;
 
+pub use dialect::Unsayable;
 pub use error::{ExternalFault, OnnxError, TensorFault};
 pub use load::{load, load_bytes};
 pub use save::{EXTERNAL_THRESHOLD, ExternalData, SaveOptions, SaveReport, save};

@@ -6,34 +6,34 @@
 
 mod activation;
 mod args;
+mod arithmetic;
 mod arrange;
+#[cfg(test)]
+mod case;
 mod cast;
 mod cells;
+mod compare;
+mod conv;
+mod einsum;
 mod gather;
 mod generate;
 mod index;
+mod matmul;
 mod minifloat;
+mod normalize;
+mod numbers;
+mod pool;
 mod quantize;
+mod reduce;
 mod scalar;
 mod scan;
 mod search;
 mod select;
 mod shape;
+mod softmax;
 #[cfg(test)]
 mod testing;
 mod text;
-mod arithmetic;
-#[cfg(test)]
-mod case;
-mod compare;
-mod conv;
-mod einsum;
-mod matmul;
-mod normalize;
-mod numbers;
-mod pool;
-mod reduce;
-mod softmax;
 mod unary;
 mod window;
 

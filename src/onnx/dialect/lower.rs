@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use crate::ir::{AttrValue, Attrs, DType, Graph, Node, NodeId, OpName, TensorData};
+use crate::ir::{AttrValue, Attrs, DType, Graph, IrError, Node, NodeId, OpName, TensorData};
 use crate::schema::{self, AttrDefault, OpSchema, ParamOption};
 
 use super::Unsayable;
 use super::draft::{Draft, Fact, Outcome, Refusal, Source, refuse};
+use super::facts::{Captured, Facts};
 use super::table::{RENAMINGS, step_after};
 
 /// A node as it is written.
@@ -37,7 +38,12 @@ pub(crate) enum FormInput {
 ///
 /// # Errors
 /// [`Unsayable`] where no form of that opset means exactly the same.
-pub(crate) fn form_of(graph: &Graph, id: NodeId, opset: i64) -> Result<Form<'_>, Box<Unsayable>> {
+pub(crate) fn form_of<'a>(
+    graph: &'a Graph,
+    id: NodeId,
+    facts: &Facts,
+    opset: i64,
+) -> Result<Form<'a>, Box<Unsayable>> {
     let node = graph.node(id);
     if !node.op.domain.is_empty() {
         return Ok(plain(graph, id));
@@ -45,7 +51,7 @@ pub(crate) fn form_of(graph: &Graph, id: NodeId, opset: i64) -> Result<Form<'_>,
     if let Some(read_at) = node.opaque {
         return opaque_form(graph, id, read_at, opset);
     }
-    if node.made_by.is_none() && node.read_at == Some(opset) {
+    if is_untouched(node, opset) {
         return Ok(match &node.as_read {
             Some(read) => Form {
                 op: Cow::Borrowed(&read.op),
@@ -56,12 +62,32 @@ pub(crate) fn form_of(graph: &Graph, id: NodeId, opset: i64) -> Result<Form<'_>,
             None => plain(graph, id),
         });
     }
-    let draft = || Draft::of_node(graph, id, |v| Fact::of_value(graph, v));
+    let draft = || Draft::of_node(graph, id, |v| facts.get(graph, v));
     lower(draft(), opset).map(form).map_err(|refusal| {
         let versions = schema::versions("", &node.op.name).map(|s| s.since_version);
         let lowest = versions.filter(|&v| v > opset).find(|&v| lower(draft(), v).is_ok());
         unsayable(node, opset, refusal, lowest)
     })
+}
+
+/// Whether the node is written as the file had it.
+fn is_untouched(node: &Node, opset: i64) -> bool {
+    node.made_by.is_none() && node.read_at == Some(opset)
+}
+
+/// What is known of the values of a graph, where writing it at an opset may need to know it.
+///
+/// # Errors
+/// [`IrError::Cycle`].
+pub(crate) fn facts_for(graph: &Graph, captured: &Captured, opset: i64) -> Result<Facts, IrError> {
+    fn is_plain(graph: &Graph, opset: i64) -> bool {
+        let mut nodes = graph.nodes().map(|id| graph.node(id));
+        nodes.all(|n| {
+            let as_is = !n.op.domain.is_empty() || n.opaque.is_some() || is_untouched(n, opset);
+            as_is && n.attrs.graphs().all(|body| is_plain(body, opset))
+        })
+    }
+    if is_plain(graph, opset) { Ok(Facts::default()) } else { Facts::of_graph(graph, captured) }
 }
 
 /// A call in the newest form as another opset says it.

@@ -8,6 +8,7 @@
 
 mod as_is;
 mod axes;
+mod dims;
 mod draft;
 mod elementwise;
 mod facts;
@@ -25,8 +26,9 @@ use std::fmt;
 use crate::ir::{Model, OpsetId};
 use crate::schema;
 
-pub(crate) use lower::{Form, FormInput, LoweredCall, form_of, lower_call};
-pub(crate) use upgrade::upgrade;
+pub(crate) use facts::{Captured, Facts};
+pub(crate) use lower::{Form, FormInput, LoweredCall, facts_for, form_of, lower_call};
+pub(crate) use upgrade::{fresh_name, upgrade};
 
 /// A node that an opset has no form for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ pub(super) const STEPS: &[Row] = &[
     ("BatchNormalization", 9, 14, one_output, training_down),
     ("Dropout", 1, 6, |d| drop(d, "consumed_inputs"), same),
     ("Dropout", 6, 7, test_up, test_down),
-    ("Dropout", 7, 10, no_mask, no_mask),
+    ("Dropout", 7, 10, no_mask, no_mask_down),
     ("Dropout", 10, 12, ratio_up, ratio_down),
     ("Softmax", 11, 13, softmax_up, softmax_down),
     ("LogSoftmax", 11, 13, softmax_up, softmax_down),
@@ -71,6 +71,12 @@ fn no_mask(d: &mut Draft<'_>) -> Outcome {
     if d.uses_output(1) {
         return refuse("its mask is read");
     }
+    Ok(())
+}
+
+fn no_mask_down(d: &mut Draft<'_>) -> Outcome {
+    no_mask(d)?;
+    d.outputs.truncate(1);
     Ok(())
 }
 

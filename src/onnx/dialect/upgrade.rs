@@ -1,14 +1,14 @@
 //! The way up: every node in the newest form of its operator.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use smallvec::SmallVec;
 
 use crate::ir::{AsRead, Graph, IrError, Model, NodeId, Origin, TensorData, Value, ValueType, opset_of};
 use crate::schema::{self, NEWEST_OPSET};
 
-use super::draft::{Draft, Fact, Input, Outcome, Source, refuse};
-use super::facts::Facts;
+use super::draft::{Draft, Input, Outcome, Source, refuse};
+use super::facts::{Captured, Facts};
 use super::table::{RENAMINGS, Step, step_after};
 
 /// Raises every operator of the standard to the newest form that means exactly the same, in the main graph, in bodies
@@ -49,7 +49,7 @@ fn upgrade_bodies(
     graph: &mut Graph,
     id: NodeId,
     opset: i64,
-    outer: &HashMap<String, Fact>,
+    outer: &Captured,
     names: &mut HashSet<String>,
 ) -> Result<(), IrError> {
     for attr in graph.node_mut(id).attrs.iter_mut() {
@@ -206,9 +206,9 @@ fn constant_stem(graph: &Graph, id: NodeId) -> String {
     }
 }
 
-/// A name that no value of the model has: `stem.what`, with a number where that is taken.
-pub(super) fn fresh_name(stem: &str, what: &str, names: &mut HashSet<String>) -> String {
-    let plain = format!("{stem}.{what}");
+/// A name that no value of the model has: `stem_what`, with a number where that is taken.
+pub(crate) fn fresh_name(stem: &str, what: &str, names: &mut HashSet<String>) -> String {
+    let plain = format!("{stem}_{what}");
     if names.insert(plain.clone()) {
         return plain;
     }

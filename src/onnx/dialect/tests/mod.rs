@@ -3,6 +3,7 @@
 
 mod models;
 mod steps;
+mod written;
 
 use super::*;
 use crate::ir::{
@@ -110,7 +111,8 @@ pub(super) fn node_text(graph: &Graph, id: NodeId) -> String {
 
 /// The node in the form that is written at an opset, or why there is none.
 pub(super) fn written_text(graph: &Graph, id: NodeId, opset: i64) -> Result<String, Unsayable> {
-    let form = form_of(graph, id, opset).map_err(|e| *e)?;
+    let facts = facts_for(graph, &Captured::default(), opset).unwrap();
+    let form = form_of(graph, id, &facts, opset).map_err(|e| *e)?;
     let slots = graph.node_inputs(id);
     let input = |input: &FormInput| match input {
         FormInput::Absent => "-".to_owned(),
