@@ -1,6 +1,7 @@
 //! Bodies of If, Loop and Scan: their facts, and what their nodes return.
 
-use super::expr::{Calc, Expr};
+use super::calc::Calc;
+use super::expr::Expr;
 use super::fact::{Fact, Tensor};
 use super::facts::Facts;
 use super::rules::axis_of;

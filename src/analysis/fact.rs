@@ -1,6 +1,7 @@
 //! What is known of one value.
 
-use super::expr::{Calc, Expr};
+use super::calc::Calc;
+use super::expr::Expr;
 use crate::ir::{DType, Dim, TensorData, ValueType};
 
 /// The most elements of a tensor that are followed one by one.
@@ -24,7 +25,7 @@ pub(crate) enum Fact {
 pub(crate) struct Tensor {
     pub(crate) dtype: Option<DType>,
     pub(crate) shape: Option<Vec<Expr>>,
-    /// The elements in order, where they are integers, and few, and the rank is at most 1.
+    /// The elements in row-major order, where they are integers, and few.
     pub(crate) elems: Option<Vec<Expr>>,
 }
 
@@ -53,13 +54,17 @@ impl Tensor {
         self.shape.as_ref().map(Vec::len)
     }
 
+    /// The number of elements, where it is known.
+    fn count(&self) -> Option<i64> {
+        self.shape.as_ref()?.iter().try_fold(1i64, |n, d| n.checked_mul(d.known()?))
+    }
+
     /// Drops elements that do not fit the dims, or that the element type cannot be trusted to hold exactly.
     pub(crate) fn tidy(mut self) -> Self {
-        let fits = match (&self.elems, self.shape.as_deref()) {
-            (Some(elems), Some([])) => elems.len() == 1,
-            (Some(elems), Some([n])) => n.is(elems.len() as i64) && elems.len() <= MAX_ELEMS,
-            _ => false,
-        };
+        let fits = self
+            .elems
+            .as_ref()
+            .is_some_and(|elems| elems.len() <= MAX_ELEMS && self.count() == Some(elems.len() as i64));
         let holds = |e: &Expr| self.dtype.is_some_and(|dtype| holds(dtype, e));
         if !fits || !self.elems.as_ref().is_some_and(|elems| elems.iter().all(holds)) {
             self.elems = None;
@@ -91,7 +96,7 @@ fn holds(dtype: DType, elem: &Expr) -> bool {
 
 /// The elements of a small constant, where all are integers.
 fn whole_elems(data: &TensorData) -> Option<Vec<Expr>> {
-    if data.rank() > 1 || data.len() > MAX_ELEMS {
+    if data.len() > MAX_ELEMS {
         return None;
     }
     if let Some(ints) = data.to_i64s() {

@@ -77,8 +77,8 @@ impl Facts {
         self.shape(value)?.iter().map(|d| u64::try_from(d.known()?).ok()).collect()
     }
 
-    /// The elements of a small tensor of rank 0 or 1, where they are followed: integers, or floating-point numbers
-    /// that are integers.
+    /// The elements of a small tensor, in row-major order, where they are followed: integers, or floating-point
+    /// numbers that are integers.
     pub fn value(&self, value: ValueId) -> Option<&[Expr]> {
         self.tensor(value)?.elems.as_deref()
     }

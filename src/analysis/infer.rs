@@ -3,8 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
+use super::calc::Calc;
 use super::dtype::output_dtype;
-use super::expr::{Calc, Expr};
+use super::expr::Expr;
 use super::fact::{Fact, Tensor};
 use super::facts::{Facts, InferContext};
 use super::rules::{Call, Input, rule, same_shape};

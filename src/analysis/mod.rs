@@ -2,6 +2,8 @@
 //! the graph.
 
 mod body;
+mod calc;
+pub mod cost;
 mod dtype;
 mod expr;
 mod fact;
@@ -9,6 +11,8 @@ mod facts;
 mod infer;
 mod rules;
 mod sequence;
+#[cfg(test)]
+mod tests;
 
 pub use expr::{Bindings, Expr};
 pub(crate) use fact::Fact;

@@ -1,6 +1,7 @@
 //! Operators on sequences and optional values.
 
-use super::expr::{Calc, Expr};
+use super::calc::Calc;
+use super::expr::Expr;
 use super::fact::{Fact, Tensor};
 use crate::ir::{DType, Node};
 

@@ -40,6 +40,9 @@ pub enum OnnxError {
     /// A message that misses what it must have, or has what it must not have.
     #[error("{place}: {what}")]
     Malformed { place: String, what: String },
+    /// A text that is no model.
+    #[error("text:{0}")]
+    Text(#[from] super::text::TextError),
     /// A violated invariant of graphs.
     #[error(transparent)]
     Ir(#[from] IrError),
@@ -84,7 +87,7 @@ pub enum TensorFault {
     #[error("element {at} of `{field}` is {item}, out of range for {dtype}")]
     OutOfRange { dtype: DType, field: &'static str, at: usize, item: i128 },
     /// External data that cannot be had.
-    #[error("external data `{location}`: {fault}")]
+    #[error("external data `{}`: {fault}", location.escape_debug())]
     External { location: String, fault: ExternalFault },
 }
 

@@ -82,7 +82,9 @@ mod tests {
 
     fn hash(pieces: &[&[u8]]) -> u64 {
         let mut hash = ContentHash::new();
-        pieces.iter().for_each(|p| hash.update(p));
+        for piece in pieces {
+            hash.update(piece);
+        }
         hash.finish()
     }
 

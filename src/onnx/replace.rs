@@ -13,6 +13,9 @@ use super::load::directory_of;
 /// Numbers the temporary files of this process.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
+/// As much of the target's name as leaves room for the rest in the 255 bytes of a file name.
+const LONGEST: usize = 190;
+
 /// A file that is not yet where it belongs. Dropped before [`Pending::put`], it is removed.
 pub(super) struct Pending {
     temporary: PathBuf,
@@ -23,7 +26,8 @@ impl Pending {
     /// A new file in the directory of a target, named after the target.
     pub(super) fn beside(target: &Path) -> io::Result<(Self, File)> {
         let directory = directory_of(target);
-        let name = target.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        let mut name = target.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        name.truncate(name.floor_char_boundary(LONGEST));
         sweep(&directory, &name);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -82,7 +86,12 @@ fn is_gone((process, number): (u32, u64)) -> bool {
     if process == std::process::id() {
         return number >= NEXT.load(Ordering::Relaxed);
     }
-    Path::new("/proc/self").exists() && !Path::new("/proc").join(process.to_string()).exists()
+    if !Path::new("/proc/self").exists() {
+        return false;
+    }
+    // Where nobody waits for a killed process, it stays in the table as a zombie.
+    let Ok(stat) = fs::read_to_string(format!("/proc/{process}/stat")) else { return true };
+    stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with(['Z', 'X']))
 }
 
 #[cfg(test)]

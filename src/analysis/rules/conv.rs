@@ -1,11 +1,12 @@
 //! Convolutions and poolings.
 
 use super::{Call, Outs, Tensor, dims};
-use crate::analysis::expr::{Calc, Expr};
+use crate::analysis::calc::Calc;
+use crate::analysis::expr::Expr;
 use crate::ir::Attrs;
 
 /// Strides, dilations and padding of a sliding window.
-pub(crate) struct Windows {
+struct Windows {
     strides: Vec<i64>,
     dilations: Vec<i64>,
     /// Before and after, per axis; `None` where the window is placed so that the output is `ceil(input / stride)`.
@@ -15,7 +16,7 @@ pub(crate) struct Windows {
 
 impl Windows {
     /// The attributes of a node over this many spatial axes; `None` where they do not fit.
-    pub(crate) fn of(attrs: &Attrs, spatial: usize) -> Option<Self> {
+    fn of(attrs: &Attrs, spatial: usize) -> Option<Self> {
         let list = |name: &str| match attrs.ints(name) {
             None => Some(vec![1; spatial]),
             Some(list) => (list.len() == spatial && list.iter().all(|&n| n > 0)).then(|| list.to_vec()),

@@ -1,7 +1,8 @@
 //! Operators that work element by element, with or without broadcasting.
 
 use super::{Call, Outs, Tensor, dims, one};
-use crate::analysis::expr::{Calc, Expr};
+use crate::analysis::calc::Calc;
+use crate::analysis::expr::Expr;
 
 /// Output 0 has the dims of input 0.
 pub(super) fn same(call: &Call<'_>, _: &mut Calc<'_>) -> Outs {

@@ -1,7 +1,8 @@
 //! Operators that pick elements: Gather and its like, TopK, NonZero, Compress, Unique.
 
 use super::{Call, Outs, Tensor, axis_of, dims, one, size};
-use crate::analysis::expr::{Calc, Expr};
+use crate::analysis::calc::Calc;
+use crate::analysis::expr::Expr;
 
 pub(super) fn gather(call: &Call<'_>, _: &mut Calc<'_>) -> Outs {
     let (data, indices) = (call.shape(0)?, call.shape(1)?);
@@ -13,7 +14,8 @@ pub(super) fn gather(call: &Call<'_>, _: &mut Calc<'_>) -> Outs {
         let elems = call.elems(0)?;
         elems.get(axis_of(i.known()?, elems.len())?).cloned()
     };
-    let elems = call.elems(1).and_then(|e| e.iter().map(pick).collect());
+    let indices = call.elems(1).filter(|_| data.len() == 1);
+    let elems = indices.and_then(|e| e.iter().map(pick).collect());
     one(Tensor { elems, ..Tensor::of(out) })
 }
 

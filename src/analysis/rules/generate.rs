@@ -2,7 +2,8 @@
 
 use super::reshape::dims_from;
 use super::{Call, Outs, Tensor, axis_of, dims, one, scalar, size};
-use crate::analysis::expr::{Calc, Expr};
+use crate::analysis::calc::Calc;
+use crate::analysis::expr::Expr;
 use crate::analysis::fact::MAX_ELEMS;
 use crate::ir::AttrValue;
 

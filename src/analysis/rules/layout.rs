@@ -2,7 +2,8 @@
 
 use super::elementwise::broadcast_shapes;
 use super::{Call, Outs, Tensor, axis_of, dims, one, size};
-use crate::analysis::expr::{Calc, Expr};
+use crate::analysis::calc::Calc;
+use crate::analysis::expr::Expr;
 use crate::analysis::fact::MAX_ELEMS;
 
 pub(super) fn transpose(call: &Call<'_>, calc: &mut Calc<'_>) -> Outs {
@@ -10,9 +11,8 @@ pub(super) fn transpose(call: &Call<'_>, calc: &mut Calc<'_>) -> Outs {
     let Some(shape) = call.shape(0) else {
         return dims(calc.unknowns(perm?.len()));
     };
-    let Some(perm) = perm else {
-        return dims(shape.iter().rev().cloned().collect());
-    };
+    let reversed: Vec<i64> = (0..shape.len() as i64).rev().collect();
+    let perm = perm.unwrap_or(&reversed);
     let mut seen = vec![false; shape.len()];
     let mut out = Vec::with_capacity(shape.len());
     for &axis in perm {
@@ -25,8 +25,34 @@ pub(super) fn transpose(call: &Call<'_>, calc: &mut Calc<'_>) -> Outs {
     if out.len() != shape.len() {
         return None;
     }
-    let elems = call.elems(0).map(<[Expr]>::to_vec);
+    let elems = call.elems(0).and_then(|elems| permuted(elems, &known(shape)?, perm));
     one(Tensor { elems, ..Tensor::of(out) })
+}
+
+/// Dims that are all known.
+pub(super) fn known(dims: &[Expr]) -> Option<Vec<usize>> {
+    dims.iter().map(|d| usize::try_from(d.known()?).ok()).collect()
+}
+
+/// The elements of a tensor with its axes in another order.
+fn permuted(elems: &[Expr], dims: &[usize], perm: &[i64]) -> Option<Vec<Expr>> {
+    if elems.is_empty() {
+        return None;
+    }
+    let mut strides = vec![1usize; dims.len()];
+    for axis in (1..dims.len()).rev() {
+        *strides.get_mut(axis - 1)? = strides.get(axis)?.checked_mul(*dims.get(axis)?)?;
+    }
+    let mut places = vec![0usize];
+    for &axis in perm {
+        let axis = axis_of(axis, dims.len())?;
+        let (size, stride) = (*dims.get(axis)?, *strides.get(axis)?);
+        places = places.iter().flat_map(|p| (0..size).map(move |i| p + i * stride)).collect();
+        if places.len() > MAX_ELEMS {
+            return None;
+        }
+    }
+    places.into_iter().map(|p| elems.get(p).cloned()).collect()
 }
 
 /// The surer of two claims about one size.
@@ -57,7 +83,8 @@ pub(super) fn concat(call: &Call<'_>, calc: &mut Calc<'_>) -> Outs {
         sum = calc.add(&sum, &part);
     }
     *out.get_mut(axis)? = sum;
-    let elems: Option<Vec<&[Expr]>> = (0..call.inputs.len()).map(|i| call.elems(i)).collect();
+    let parts = || (0..call.inputs.len()).map(|i| call.elems(i)).collect();
+    let elems: Option<Vec<&[Expr]>> = if axis == 0 { parts() } else { None };
     one(Tensor { elems: elems.map(|e| e.concat()), ..Tensor::of(out) })
 }
 
@@ -89,11 +116,11 @@ pub(super) fn tile(call: &Call<'_>, calc: &mut Calc<'_>) -> Outs {
         calc.mul(n, &times)
     });
     let out: Vec<_> = out.collect();
-    let elems =
-        call.elems(0).zip(repeats.first().and_then(|r| r.as_ref()?.known())).and_then(|(e, times)| {
-            let times = usize::try_from(times).ok()?;
-            (e.len().checked_mul(times)? <= MAX_ELEMS).then(|| vec![e; times].concat())
-        });
+    let times = repeats.first().and_then(|r| usize::try_from(r.as_ref()?.known()?).ok());
+    let list = call.elems(0).filter(|_| shape.len() == 1).zip(times);
+    let elems = list.and_then(|(e, times)| {
+        (times <= MAX_ELEMS && e.len() * times <= MAX_ELEMS).then(|| vec![e; times].concat())
+    });
     one(Tensor { elems, ..Tensor::of(out) })
 }
 

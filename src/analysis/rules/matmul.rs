@@ -6,7 +6,8 @@ use rten_shape_inference::einsum_parser::EinsumExpr;
 
 use super::elementwise::broadcast_shapes;
 use super::{Call, Outs, Tensor, dims};
-use crate::analysis::expr::{Calc, Expr};
+use crate::analysis::calc::Calc;
+use crate::analysis::expr::Expr;
 
 fn product(a: &[Expr], b: &[Expr], calc: &mut Calc<'_>) -> Option<Vec<Expr>> {
     let one = [Expr::of(1)];

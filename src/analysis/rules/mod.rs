@@ -16,11 +16,11 @@ mod slice;
 mod table;
 mod vision;
 
-pub(crate) use conv::Windows;
 pub(crate) use matmul::einsum_labels;
 pub(crate) use table::{rule, same_shape};
 
-use super::expr::{Calc, Expr};
+use super::calc::Calc;
+use super::expr::Expr;
 use super::fact::Tensor;
 use crate::ir::{Node, TensorData};
 
@@ -60,7 +60,7 @@ impl<'a> Call<'a> {
         self.input(slot)?.fact.shape.as_deref()
     }
 
-    /// The elements of an input of rank 0 or 1.
+    /// The elements of an input, in row-major order.
     pub(crate) fn elems(&self, slot: usize) -> Option<&'a [Expr]> {
         self.input(slot)?.fact.elems.as_deref()
     }

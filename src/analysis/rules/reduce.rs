@@ -1,7 +1,8 @@
 //! Operators that reduce axes, and the normalizations that also return statistics.
 
 use super::{Call, Outs, Tensor, dims, one, scalar};
-use crate::analysis::expr::{Calc, Expr};
+use crate::analysis::calc::Calc;
+use crate::analysis::expr::Expr;
 
 pub(super) fn reduce(call: &Call<'_>, calc: &mut Calc<'_>) -> Outs {
     let keep = call.int("keepdims", 1) != 0;
@@ -40,7 +41,10 @@ pub(super) fn reduce(call: &Call<'_>, calc: &mut Calc<'_>) -> Outs {
         false => Some(d.clone()),
     });
     let out = out.collect();
-    let elems = call.elems(0).filter(|_| axes == [0]).and_then(|e| total(&call.node.op.name, e, calc));
+    let elems = call
+        .elems(0)
+        .filter(|_| axes == [0] && shape.len() == 1)
+        .and_then(|e| total(&call.node.op.name, e, calc));
     one(Tensor { elems, ..Tensor::of(out) })
 }
 

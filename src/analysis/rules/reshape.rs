@@ -1,7 +1,8 @@
 //! Operators that give the same elements other dims: Reshape, Flatten, Squeeze, Unsqueeze.
 
 use super::{Call, Outs, Tensor, axes_of, axis_of, dims, one, size};
-use crate::analysis::expr::{Calc, Expr};
+use crate::analysis::calc::Calc;
+use crate::analysis::expr::Expr;
 
 /// Keeps the elements where the result is still of rank 0 or 1.
 fn keep_elems(call: &Call<'_>, out: Vec<Expr>) -> Outs {

@@ -1,14 +1,20 @@
 //! Operators that cut and pad: Slice, Split, Pad, CenterCropPad.
 
+use super::layout::known;
 use super::reshape::dims_from;
 use super::{Call, Outs, Tensor, axes_of, dims, one};
-use crate::analysis::expr::{Calc, Expr};
+use crate::analysis::calc::Calc;
+use crate::analysis::expr::Expr;
 
 /// An end this large means "to the end": exporters write the largest `int32` or `int64`.
 const TO_THE_END: i64 = i32::MAX as i64;
 
 /// Where a slice with a positive step starts or ends on an axis, clamped to it.
 fn clamped(at: &Expr, size: &Expr, calc: &mut Calc<'_>) -> Option<Expr> {
+    if let (Some(at), Some(n)) = (at.known(), size.known()) {
+        let place = if at < 0 { at.saturating_add(n) } else { at };
+        return Some(Expr::of(place.clamp(0, n)));
+    }
     let from_end = match at.known() {
         Some(n) if n >= TO_THE_END => return Some(size.clone()),
         Some(n) if n <= -TO_THE_END => return Some(Expr::of(0)),
@@ -27,12 +33,16 @@ fn clamped(at: &Expr, size: &Expr, calc: &mut Calc<'_>) -> Option<Expr> {
 /// How many elements `start..end` by `step` takes of an axis.
 fn taken(size: &Expr, start: &Expr, end: &Expr, step: i64, calc: &mut Calc<'_>) -> Option<Expr> {
     if step > 0 {
-        let (from, to) = (clamped(start, size, calc)?, clamped(end, size, calc)?);
-        let minus = |n: &Expr| n.known().and_then(i64::checked_neg);
-        let len = match (minus(start).filter(|n| *n > 0), &to) {
+        let to = clamped(end, size, calc)?;
+        let few = start.known().and_then(i64::checked_neg).filter(|few| *few > 0);
+        let len = match few {
             // The last few: as many as there are, but no more than asked for.
-            (Some(few), to) if to == size => calc.min(size, &Expr::of(few)),
+            Some(few) if to == *size => calc.min(size, &Expr::of(few)),
             _ => {
+                // A start beyond the end takes nothing, clamped or not.
+                let far = start.known().is_some_and(|n| n >= TO_THE_END) && size.known().is_none();
+                let from =
+                    if calc.is_size(start) && !far { start.clone() } else { clamped(start, size, calc)? };
                 let len = calc.sub(&to, &from);
                 calc.max(&len, &Expr::of(0))
             }
@@ -71,11 +81,21 @@ pub(super) fn slice(call: &Call<'_>, calc: &mut Calc<'_>) -> Outs {
         *dim = len.unwrap_or_else(|| calc.unknown());
     }
     let cut = || {
-        let ([elems @ ..], [axis]) = (call.elems(0)?, axes.as_slice()) else { return None };
-        let n = shape.get(*axis)?.known()?;
+        let (elems, [axis]) = (call.elems(0).filter(|e| !e.is_empty())?, axes.as_slice()) else {
+            return None;
+        };
+        let sizes = known(shape)?;
+        let n = i64::try_from(*sizes.get(*axis)?).ok()?;
         let (start, end) = (starts?.first()?.clone()?.known()?, ends?.first()?.clone()?.known()?);
-        let step = steps?.first().copied()?;
-        picked(n, start, end, step)?.map(|i| elems.get(i).cloned()).collect::<Option<Vec<_>>>()
+        let taken: Vec<usize> = picked(n, start, end, steps?.first().copied()?)?.collect();
+        let block: usize = sizes.get(axis + 1..)?.iter().product();
+        let mut out = Vec::new();
+        for row in elems.chunks(block * sizes.get(*axis)?) {
+            for i in &taken {
+                out.extend_from_slice(row.get(i * block..(i + 1) * block)?);
+            }
+        }
+        Some(out)
     };
     let elems = cut();
     one(Tensor { elems, ..Tensor::of(out) })
@@ -130,7 +150,8 @@ pub(super) fn split(call: &Call<'_>, calc: &mut Calc<'_>) -> Outs {
         let mut out = shape.to_vec();
         *out.get_mut(axis)? = len.clone();
         let to = from.and_then(|f| f.checked_add(usize::try_from(len.known()?).ok()?));
-        let elems = call.elems(0).zip(from.zip(to)).and_then(|(e, (f, t))| Some(e.get(f..t)?.to_vec()));
+        let list = call.elems(0).filter(|_| shape.len() == 1);
+        let elems = list.zip(from.zip(to)).and_then(|(e, (f, t))| Some(e.get(f..t)?.to_vec()));
         from = to;
         outs.push(Tensor { elems, ..Tensor::of(out) });
     }

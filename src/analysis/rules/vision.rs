@@ -2,7 +2,8 @@
 
 use super::reshape::dims_from;
 use super::{Call, Outs, axes_of, dims, size};
-use crate::analysis::expr::{Calc, Expr};
+use crate::analysis::calc::Calc;
+use crate::analysis::expr::Expr;
 
 pub(super) fn resize(call: &Call<'_>, calc: &mut Calc<'_>) -> Outs {
     let shape = call.shape(0)?;

@@ -121,7 +121,9 @@ fn concat(call: &NodeCall<'_>) -> Outputs {
     let Around { outer, inner, .. } = super::select::around(call, &dims, axis)?;
     if elements > 0 {
         for block in 0..outer {
-            parts.iter().for_each(|(part, size)| cells.push(part, block * size * inner, size * inner));
+            for (part, size) in &parts {
+                cells.push(part, block * size * inner, size * inner);
+            }
         }
     }
     Ok(vec![cells.tensor(call, first.dtype(), &dims)?])

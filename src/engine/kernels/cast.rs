@@ -57,14 +57,11 @@ fn cast_to(call: &NodeCall<'_>, to: DType) -> Outputs {
     let width = to.bits().div_ceil(8) as usize;
     let mut cells = Cells::new(to, elements);
     for i in 0..elements {
-        let code = match data.string_items() {
-            Some(items) => {
-                parse(to, &items[i], rounding).ok_or_else(|| open(&format_args!("{:?}", items[i])))?
-            }
-            None => {
-                let value = load(from, source.get(i));
-                encode(to, value, rounding).ok_or_else(|| open(&format_args!("{value:?}")))?
-            }
+        let code = if let Some(items) = data.string_items() {
+            parse(to, &items[i], rounding).ok_or_else(|| open(&format_args!("{:?}", items[i])))?
+        } else {
+            let value = load(from, source.get(i));
+            encode(to, value, rounding).ok_or_else(|| open(&format_args!("{value:?}")))?
         };
         cells.push_bytes(&code.to_le_bytes()[..width]);
     }
@@ -75,6 +72,8 @@ fn cast_to(call: &NodeCall<'_>, to: DType) -> Outputs {
 /// where every sensible choice gives the same: a fraction of at most 8 digits, neither tiny nor huge.
 fn text(from: DType, value: Scalar) -> Option<String> {
     let x = match value {
+        // `1` or `True`.
+        Scalar::Int(_) if from == DType::Bool => return None,
         Scalar::Int(x) => return Some(x.to_string()),
         Scalar::Float(x) => x,
     };

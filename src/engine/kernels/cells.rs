@@ -36,13 +36,11 @@ impl<'a> Cells<'a> {
 
     /// No element yet, of an element type.
     pub(crate) fn new(dtype: DType, capacity: usize) -> Self {
-        match dtype {
-            DType::String => Self::Strings(Vec::with_capacity(capacity).into()),
-            _ => {
-                let width = dtype.bits().div_ceil(8) as usize;
-                Self::Fixed { width, bytes: Vec::with_capacity(capacity.saturating_mul(width)).into() }
-            }
+        if dtype == DType::String {
+            return Self::Strings(Vec::with_capacity(capacity).into());
         }
+        let width = dtype.bits().div_ceil(8) as usize;
+        Self::Fixed { width, bytes: Vec::with_capacity(capacity.saturating_mul(width)).into() }
     }
 
     /// One element whose bits are all zero: the number 0, false, the empty string.

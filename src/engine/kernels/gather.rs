@@ -54,19 +54,14 @@ fn slice_places<'a>(
     let (&tuple, lead) = indices.dims().split_last().ok_or_else(wrong)?;
     let tuple =
         usize::try_from(tuple).ok().filter(|&t| t <= dims.len().saturating_sub(batch)).ok_or_else(wrong)?;
-    if lead.len() < batch || dims.get(..batch) != lead.get(..batch) || (tuple == 0 && batch > 0) {
+    if lead.len() < batch || dims.get(..batch) != lead.get(..batch) || tuple == 0 {
         return Err(wrong());
     }
     let values = call.need_ints(1)?;
     let tuples = count(lead).ok_or_else(wrong)?;
-    let inner = count(&dims[batch + tuple..]).unwrap_or(0);
     let block = count(&dims[batch..]).unwrap_or(0);
-    // Without elements there may be more tuples than memory holds.
-    if inner == 0 && call.sized(data.dtype(), lead).is_err() {
-        return Err(call.invalid(format_args!("there are {tuples} slices without elements")));
-    }
     let per_batch = tuples / count(&dims[..batch]).unwrap_or(0).max(1);
-    let mut places = Vec::with_capacity(tuples.min(values.len().max(1)));
+    let mut places = Vec::with_capacity(tuples);
     for i in 0..tuples {
         let mut place = if batch == 0 { 0 } else { i / per_batch.max(1) * block };
         for (k, &index) in values.get(i * tuple..(i + 1) * tuple).unwrap_or(&[]).iter().enumerate() {
@@ -94,7 +89,9 @@ fn gather_nd(call: &NodeCall<'_>) -> Outputs {
     let dims = [lead, slice].concat();
     let mut cells = Cells::new(data.dtype(), call.sized(data.dtype(), &dims)?);
     let (source, run) = (Cells::of(data), count(slice).unwrap_or(0));
-    places.into_iter().for_each(|place| cells.push(&source, place, run));
+    for place in places {
+        cells.push(&source, place, run);
+    }
     Ok(vec![cells.tensor(call, data.dtype(), &dims)?])
 }
 

@@ -24,14 +24,14 @@ enum Special {
     Finite,
 }
 
-const fn format(bits: u32, mantissa: u32, bias: i64, special: Special) -> Option<Format> {
-    Some(Format { bits, mantissa, bias, special })
+const fn format(bits: u32, mantissa: u32, bias: i64, special: Special) -> Format {
+    Format { bits, mantissa, bias, special }
 }
 
 impl Format {
     /// The format of an element type; `None` for the exponent-only scale and for types that are no small float.
     pub(crate) const fn of(dtype: DType) -> Option<Self> {
-        match dtype {
+        Some(match dtype {
             DType::Float16 => format(16, 10, 15, Special::Ieee),
             DType::Bfloat16 => format(16, 7, 127, Special::Ieee),
             DType::Float8e4m3fn => format(8, 3, 7, Special::NanOnly),
@@ -41,8 +41,8 @@ impl Format {
             DType::Float4e2m1 => format(4, 1, 1, Special::Finite),
             DType::Float6e2m3 => format(6, 3, 1, Special::Finite),
             DType::Float6e3m2 => format(6, 2, 3, Special::Finite),
-            _ => None,
-        }
+            _ => return None,
+        })
     }
 
     fn sign(self) -> u64 {
@@ -190,10 +190,10 @@ mod tests {
             let Some(format) = Format::of(dtype) else { continue };
             for code in 0..1u64 << format.bits {
                 let x = format.decode(code);
-                if !x.is_nan() {
-                    assert_eq!(format.encode(x, false), Some(code), "{dtype} {code:#x} {x}");
-                } else {
+                if x.is_nan() {
                     assert!(format.decode(format.encode(x, true).unwrap()).is_nan());
+                } else {
+                    assert_eq!(format.encode(x, false), Some(code), "{dtype} {code:#x} {x}");
                 }
             }
         }
@@ -206,9 +206,9 @@ mod tests {
     fn wide_formats_agree_with_the_crate_for_them() {
         for code in (0..=u16::MAX).step_by(7) {
             let (a, b) = (of(DType::Float16).decode(code.into()), f16::from_bits(code).to_f64());
-            assert!(a == b || a.is_nan() && b.is_nan());
+            assert!(a.total_cmp(&b).is_eq() || a.is_nan() && b.is_nan());
             let (a, b) = (of(DType::Bfloat16).decode(code.into()), bf16::from_bits(code).to_f64());
-            assert!(a == b || a.is_nan() && b.is_nan());
+            assert!(a.total_cmp(&b).is_eq() || a.is_nan() && b.is_nan());
         }
         for x in [1.0f32, 65519.0, 65520.0, 1e-7, 3e-8, 0.1, -2.000_5, 1e-45, 3.4e38] {
             assert_eq!(of(DType::Float16).encode(x.into(), false), Some(f16::from_f32(x).to_bits().into()));
@@ -225,7 +225,9 @@ mod tests {
 
     #[test]
     fn overflow_follows_the_tables() {
-        use DType::*;
+        use DType::{
+            Float4e2m1, Float6e2m3, Float6e3m2, Float8e4m3fn, Float8e4m3fnuz, Float8e5m2, Float8e5m2fnuz,
+        };
         let cases = [
             (Float8e4m3fn, 464.0, 0x7e, 0x7e),
             (Float8e4m3fn, 465.0, 0x7e, 0x7f),
@@ -248,7 +250,7 @@ mod tests {
 
     #[test]
     fn scales_round_as_told() {
-        use ScaleRounding::*;
+        use ScaleRounding::{Down, Nearest, Up};
         assert_eq!(
             [Up, Down, Nearest].map(|r| encode_scale(1.5, true, r)),
             [Some(128), Some(127), Some(128)]

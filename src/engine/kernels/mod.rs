@@ -8,29 +8,42 @@ mod activation;
 mod args;
 mod arithmetic;
 mod arrange;
+mod attention;
 #[cfg(test)]
 mod case;
 mod cast;
 mod cells;
 mod compare;
 mod conv;
+mod deform;
 mod einsum;
 mod gather;
 mod generate;
 mod index;
+mod linear_attention;
+mod loss;
 mod matmul;
 mod minifloat;
+mod ngrams;
 mod normalize;
 mod numbers;
+#[cfg(test)]
+mod odd;
 mod pool;
 mod quantize;
+mod recurrent;
 mod reduce;
+mod regions;
+mod resize;
+mod rnn;
+mod sampling;
 mod scalar;
 mod scan;
 mod search;
 mod select;
 mod shape;
 mod softmax;
+mod spectral;
 #[cfg(test)]
 mod testing;
 mod text;
@@ -59,14 +72,24 @@ const TABLES: &[Table] = &[
     text::TABLE,
     activation::TABLE,
     arithmetic::TABLE,
+    attention::TABLE,
     compare::TABLE,
     conv::TABLE,
+    deform::TABLE,
     einsum::TABLE,
+    linear_attention::TABLE,
+    loss::TABLE,
     matmul::TABLE,
+    ngrams::TABLE,
     normalize::TABLE,
     pool::TABLE,
     reduce::TABLE,
+    regions::TABLE,
+    resize::TABLE,
+    rnn::TABLE,
+    sampling::TABLE,
     softmax::TABLE,
+    spectral::TABLE,
     unary::TABLE,
 ];
 

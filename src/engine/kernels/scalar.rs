@@ -110,7 +110,7 @@ pub(crate) fn range(dtype: DType) -> (i128, i128) {
 /// on fractions; out of range, the narrow types agree on the low bits of the 32-bit integer.
 fn truncate(dtype: DType, x: f64) -> Option<i128> {
     let whole = x.trunc();
-    if !x.is_finite() || (dtype.bits() < 8 && whole != x) {
+    if !x.is_finite() || (dtype.bits() < 8 && x.fract() != 0.0) {
         return None;
     }
     let (low, high) = if dtype.bits() < 32 { range(DType::Int32) } else { range(dtype) };

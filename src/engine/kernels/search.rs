@@ -4,8 +4,7 @@ use super::Table;
 use super::cells::Cells;
 use super::index::{Around, Odometer};
 use super::scalar::{Scalar, is_numeric, load, sort_key};
-use super::select::around;
-use super::shape::redim;
+use super::select::{around, flat_or_axis};
 use crate::engine::{EngineError, NodeCall};
 use crate::ir::{DType, TensorData};
 
@@ -125,21 +124,17 @@ fn top_k(call: &NodeCall<'_>) -> Outputs {
         }
     }
     let mut cells = Cells::new(data.dtype(), values.len());
-    values.into_iter().for_each(|place| cells.push(&source, place, 1));
+    for place in values {
+        cells.push(&source, place, 1);
+    }
     Ok(vec![cells.tensor(call, data.dtype(), &dims)?, indices(call, &dims, &places)?])
 }
 
 fn unique(call: &NodeCall<'_>) -> Outputs {
     let data = call.need(0)?;
     let sorted = call.flag("sorted", true)?;
-    let flat;
-    let (data, axis) = match call.int_attr("axis")? {
-        Some(axis) => (data, call.axis(axis, data.rank())?),
-        None => {
-            flat = redim(call, data, &[data.len() as u64])?;
-            (&flat, 0)
-        }
-    };
+    let (data, axis) = flat_or_axis(call, data)?;
+    let data = &data;
     let block = around(call, data.dims(), axis)?;
     if data.is_empty() && block.size > 0 {
         return Err(call.unsupported("slices without elements"));
@@ -180,7 +175,9 @@ fn unique_outputs(call: &NodeCall<'_>, data: &TensorData, axis: usize, groups: &
     call.sized(data.dtype(), &dims)?;
     let mut inverse = vec![0i64; block.size];
     for (at, group) in groups.iter().enumerate() {
-        group.iter().for_each(|&place| inverse[place] = at as i64);
+        for &place in group {
+            inverse[place] = at as i64;
+        }
     }
     let first: Vec<i64> = groups.iter().map(|group| group[0] as i64).collect();
     let counts: Vec<i64> = groups.iter().map(|group| group.len() as i64).collect();

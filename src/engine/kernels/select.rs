@@ -130,16 +130,15 @@ fn split(call: &NodeCall<'_>) -> Outputs {
     let data = call.need(0)?;
     let axis = call.axis(call.int_or("axis", 0)?, data.rank())?;
     let size = data.dims()[axis];
-    let sizes = match call.ints(1)? {
-        Some(sizes) => call.dims(&sizes)?,
-        None => {
-            let parts = call.int_attr("num_outputs")?.unwrap_or(call.outputs.len() as i64);
-            if parts != call.outputs.len() as i64 || parts == 0 {
-                return Err(call.invalid(format_args!("it has {} outputs, not {parts}", call.outputs.len())));
-            }
-            let part = size.div_ceil(parts as u64);
-            (0..parts as u64).map(|i| size.saturating_sub(part * i).min(part)).collect()
+    let sizes = if let Some(sizes) = call.ints(1)? {
+        call.dims(&sizes)?
+    } else {
+        let parts = call.int_attr("num_outputs")?.unwrap_or(call.outputs.len() as i64);
+        if parts != call.outputs.len() as i64 || parts == 0 {
+            return Err(call.invalid(format_args!("it has {} outputs, not {parts}", call.outputs.len())));
         }
+        let part = size.div_ceil(parts as u64);
+        (0..parts as u64).map(|i| size.saturating_sub(part * i).min(part)).collect()
     };
     if sizes.iter().try_fold(0u64, |sum, &s| sum.checked_add(s)) != Some(size) {
         return Err(call.invalid(format_args!("the parts {sizes:?} do not add up to {size}")));
@@ -193,14 +192,8 @@ fn tile(call: &NodeCall<'_>) -> Outputs {
 fn compress(call: &NodeCall<'_>) -> Outputs {
     let data = call.need(0)?;
     let keep = call.need(1)?.to_vec::<bool>().ok_or_else(|| call.invalid("the condition must be boolean"))?;
-    let flat;
-    let (data, axis) = match call.int_attr("axis")? {
-        Some(axis) => (data, call.axis(axis, data.rank())?),
-        None => {
-            flat = redim(call, data, &[data.len() as u64])?;
-            (&flat, 0)
-        }
-    };
+    let (data, axis) = flat_or_axis(call, data)?;
+    let data = &data;
     let places: Vec<usize> = keep.iter().enumerate().filter(|(_, keep)| **keep).map(|(i, _)| i).collect();
     if places.last().is_some_and(|&i| i as u64 >= data.dims()[axis]) {
         return Err(
@@ -305,6 +298,17 @@ fn pad(call: &NodeCall<'_>) -> Outputs {
         (0..dims[k]).map(place).map(|p| if p == FILL { FILL } else { p + cut }).collect()
     };
     Ok(vec![pick_axes(call, data, &dims, &fill, table)?])
+}
+
+/// The axis of an attribute that may be absent, and the tensor that has it: without the attribute, one of rank 1.
+pub(super) fn flat_or_axis(
+    call: &NodeCall<'_>,
+    data: &TensorData,
+) -> Result<(TensorData, usize), EngineError> {
+    match call.int_attr("axis")? {
+        Some(axis) => Ok((data.clone(), call.axis(axis, data.rank())?)),
+        None => Ok((redim(call, data, &[data.len() as u64])?, 0)),
+    }
 }
 
 /// The dims around an axis, for the kernels that join tensors there.

@@ -55,7 +55,7 @@ struct Attributes {
 }
 
 /// Sizes past this are refused, so that products of two stay far from overflow.
-const LARGEST: i64 = 1 << 31;
+const LARGEST: i64 = 1 << 30;
 
 fn attributes(call: &NodeCall<'_>, rank: usize) -> Result<Attributes, EngineError> {
     let list = |name: &str, len: usize, least: i64| -> Result<Option<Vec<i64>>, EngineError> {

@@ -256,6 +256,10 @@ impl Reader {
     }
 
     fn node(&mut self, proto: NodeProto, position: u64) -> Result<(), OnnxError> {
+        if proto.op_type().is_empty() {
+            let place = format!("node {position} of {}", self.top().label());
+            return Err(OnnxError::Malformed { place, what: "it has no op_type".to_owned() });
+        }
         let op = OpName::new(proto.domain(), proto.op_type());
         let mut node = Node::new(op, proto.name.unwrap_or_default(), crate::ir::Attrs::new());
         node.position = position;

@@ -8,7 +8,7 @@ mod tensor;
 mod types;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::onnx) mod tests;
 
 use std::collections::HashSet;
 

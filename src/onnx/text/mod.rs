@@ -48,6 +48,7 @@
 //! of a tensor in an attribute is kept only if it is an id, since the standard's parser takes no other. A type that the
 //! standard has no word for leaves its value untyped, and an attribute of such a type is left out.
 
+mod fill;
 mod lex;
 mod names;
 mod parse_attribute;
@@ -63,6 +64,9 @@ mod print_type;
 #[cfg(test)]
 mod tests;
 
+pub use fill::Fill;
+pub(in crate::onnx) use fill::fill_graph;
+
 use crate::onnx::proto::ModelProto;
 
 /// How deep bodies (and container types) may nest.
@@ -71,7 +75,7 @@ const MAX_DEPTH: usize = 64;
 /// A place in the text and what is wrong there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{line}:{column}: {message}")]
-pub(crate) struct TextError {
+pub struct TextError {
     /// Line, from 1.
     pub(crate) line: usize,
     /// Column in characters, from 1.

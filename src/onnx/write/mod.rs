@@ -11,6 +11,8 @@ mod tests;
 
 use prost::Message;
 
+pub(in crate::onnx) use tensor::tensor;
+
 use form::{Names, Target};
 use types::entries;
 

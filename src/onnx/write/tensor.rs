@@ -5,7 +5,7 @@ use crate::onnx::proto::{SparseTensorProto, TensorProto};
 use crate::onnx::read::typed_field;
 
 /// A tensor under its own name, if it has one. Bytes are shared with the IR, not copied.
-pub(super) fn tensor(data: &TensorData) -> TensorProto {
+pub(in crate::onnx) fn tensor(data: &TensorData) -> TensorProto {
     let mut proto = TensorProto {
         dims: dims(data.dims()),
         data_type: Some(data.dtype().code()),
