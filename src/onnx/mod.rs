@@ -1,5 +1,6 @@
 //! The ONNX file format: file ⇄ protobuf ⇄ IR, external data, the opset dialect and the ONNX text syntax.
 
+pub(crate) mod dialect;
 mod error;
 mod external;
 mod hash;
@@ -16,6 +17,7 @@ mod visit;
 mod warning;
 mod write;
 
+pub use dialect::Unsayable;
 pub use error::{ExternalFault, OnnxError, TensorFault};
 pub use load::{load, load_bytes};
 pub use save::{EXTERNAL_THRESHOLD, ExternalData, SaveOptions, SaveReport, save};
