@@ -74,7 +74,9 @@ pub fn run_members(
     let mut last = Vec::new();
     for _ in 0..ROUNDS {
         last.clear();
-        total.values_mut().for_each(|s| s.skipped.clear());
+        for summary in total.values_mut() {
+            summary.skipped.clear();
+        }
         if !rules.is_empty() {
             let mut report = SetReport::new();
             each_graph(model, cx, &mut |scope, cx| {
