@@ -4,4 +4,9 @@ pub mod analysis;
 pub mod engine;
 pub mod ir;
 pub mod onnx;
+pub mod pass;
+#[path = "../passes/mod.rs"]
+pub mod passes;
+pub mod prelude;
+pub mod rewrite;
 pub mod schema;

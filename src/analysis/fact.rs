@@ -129,6 +129,11 @@ impl Fact {
         }
     }
 
+    /// What constant data says.
+    pub(crate) fn constant(data: &TensorData) -> Self {
+        Self::Tensor(Tensor::constant(data).tidy())
+    }
+
     pub(crate) fn tensor(&self) -> Option<&Tensor> {
         if let Self::Tensor(tensor) = self { Some(tensor) } else { None }
     }

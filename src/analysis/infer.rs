@@ -10,7 +10,7 @@ use super::fact::{Fact, Tensor};
 use super::facts::{Facts, InferContext};
 use super::rules::{Call, Input, keeps_shape, rule};
 use super::sequence;
-use crate::ir::{Graph, NodeId, Origin, TensorData, ValueId, ValueType};
+use crate::ir::{Graph, Node, NodeId, Origin, TensorData, ValueId, ValueType};
 
 impl Facts {
     /// The facts of a main graph.
@@ -101,48 +101,38 @@ impl Facts {
     /// What the operator says of its outputs.
     fn outputs(&mut self, graph: &Graph, id: NodeId) -> Vec<Fact> {
         let node = graph.node(id);
-        let standard = node.op.domain.is_empty();
-        let form = Form::of(node);
-        let plain = standard && form == Form::Newest;
-        if plain && let Some(facts) = self.control_flow(graph, id) {
+        if node.op.domain.is_empty()
+            && Form::of(node) == Form::Newest
+            && let Some(facts) = self.control_flow(graph, id)
+        {
             return facts;
         }
         let place = format!("{}{}", self.prefix, id.index());
         let mut sizes = std::mem::take(&mut self.sizes);
-        let mut calc = Calc::new(place, &mut sizes);
         let slots = graph.node_inputs(id);
-        let facts: Vec<Option<&Fact>> = slots.iter().map(|v| v.map(|v| self.fact(v))).collect();
-        let on_sequences =
-            if standard && node.opaque.is_none() { sequence::outputs(node, &facts, &mut calc) } else { None };
-        let out = on_sequences.unwrap_or_else(|| {
-            let dtypes: Vec<_> =
-                facts.iter().map(|f| f.and_then(Fact::tensor).and_then(|t| t.dtype)).collect();
-            let inputs = slots.iter().zip(&facts).map(|(value, fact)| {
-                let (value, fact) = (*value.as_ref()?, fact.as_ref()?);
-                let fact = fact.tensor().unwrap_or(&Tensor::UNKNOWN);
-                Some(Input { fact, data: constant(graph, value) })
-            });
-            let call = Call { node, inputs: inputs.collect() };
-            let tensors = if plain {
-                rule(&node.op.name).and_then(|rule| rule(&call, &mut calc))
-            } else if standard && keeps_shape(&node.op.name) {
-                call.shape(0).map(|s| vec![Tensor::of(s.to_vec())])
-            } else {
-                None
-            };
-            let mut tensors = tensors.unwrap_or_default();
-            tensors.resize(node.output_count(), Tensor::UNKNOWN);
-            let typed = tensors.into_iter().enumerate().map(|(slot, tensor)| {
-                let dtype = output_dtype(node, form, slot, &dtypes);
-                match (dtype, &tensor.shape) {
-                    (None, None) => Fact::Unknown,
-                    _ => Fact::Tensor(Tensor { dtype, ..tensor }),
-                }
-            });
-            typed.collect()
-        });
+        let inputs: Vec<_> = slots.iter().map(|v| v.map(|v| (self.fact(v), constant(graph, v)))).collect();
+        let out = outputs_of(node, &inputs, &mut Calc::new(place, &mut sizes));
         self.sizes = sizes;
         out
+    }
+
+    /// What a node that is not there yet would say of its outputs, over values of the graph and others. `place` tells
+    /// it from other such nodes.
+    pub(crate) fn propose(
+        &self,
+        place: usize,
+        node: &Node,
+        inputs: &[Option<(&Fact, Option<&TensorData>)>],
+    ) -> Vec<Fact> {
+        let mut sizes = self.sizes.clone();
+        let mut calc = Calc::new(format!("{}new{place}", self.prefix), &mut sizes);
+        let tidy = |fact| if let Fact::Tensor(tensor) = fact { Fact::Tensor(tensor.tidy()) } else { fact };
+        outputs_of(node, inputs, &mut calc).into_iter().map(tidy).collect()
+    }
+
+    /// What is known of a value, as [`Facts::propose`] takes and gives it.
+    pub(crate) fn known(&self, value: ValueId) -> &Fact {
+        self.fact(value)
     }
 
     /// What is known of a value that no node produces.
@@ -248,6 +238,44 @@ impl Facts {
         }
         inferred
     }
+}
+
+/// What an operator without bodies says of its outputs.
+fn outputs_of(
+    node: &Node,
+    inputs: &[Option<(&Fact, Option<&TensorData>)>],
+    calc: &mut Calc<'_>,
+) -> Vec<Fact> {
+    let form = Form::of(node);
+    let standard = node.op.domain.is_empty();
+    let plain = standard && form == Form::Newest;
+    let facts: Vec<Option<&Fact>> = inputs.iter().map(|i| i.map(|(fact, _)| fact)).collect();
+    if plain && let Some(facts) = sequence::outputs(node, &facts, calc) {
+        return facts;
+    }
+    let dtypes: Vec<_> = facts.iter().map(|f| f.and_then(Fact::tensor).and_then(|t| t.dtype)).collect();
+    let tensors = inputs.iter().map(|input| {
+        let (fact, data) = (*input)?;
+        Some(Input { fact: fact.tensor().unwrap_or(&Tensor::UNKNOWN), data })
+    });
+    let call = Call { node, inputs: tensors.collect() };
+    let tensors = if plain {
+        rule(&node.op.name).and_then(|rule| rule(&call, calc))
+    } else if standard && keeps_shape(&node.op.name) {
+        call.shape(0).map(|s| vec![Tensor::of(s.to_vec())])
+    } else {
+        None
+    };
+    let mut tensors = tensors.unwrap_or_default();
+    tensors.resize(node.output_count(), Tensor::UNKNOWN);
+    let typed = tensors.into_iter().enumerate().map(|(slot, tensor)| {
+        let dtype = output_dtype(node, form, slot, &dtypes);
+        match (dtype, &tensor.shape) {
+            (None, None) => Fact::Unknown,
+            _ => Fact::Tensor(Tensor { dtype, ..tensor }),
+        }
+    });
+    typed.collect()
 }
 
 /// The data of a constant, an initializer or the output of a `Constant` node.

@@ -15,4 +15,5 @@ mod sequence;
 mod tests;
 
 pub use expr::{Bindings, Expr};
+pub(crate) use fact::Fact;
 pub use facts::{Facts, InferContext};

@@ -15,6 +15,7 @@
 
 mod attr;
 mod check;
+mod convert;
 mod dtype;
 mod edit;
 mod error;
@@ -22,6 +23,7 @@ mod graph;
 mod model;
 mod node;
 mod order;
+mod round;
 mod tensor;
 mod value;
 
@@ -29,9 +31,10 @@ pub use attr::{Attr, AttrKind, AttrValue, Attrs};
 pub use check::Checked;
 pub use dtype::DType;
 pub use error::IrError;
-pub use graph::{Graph, Link, NodeId, QuantAnnotation, ValueId, Vertex};
+pub use graph::{Graph, Link, ListedConstants, NodeId, QuantAnnotation, ValueId, Vertex};
 pub use model::{Function, FunctionKey, Model, ModelMeta, OpsetId};
 pub use node::{AsRead, Node, NodeExtra, OpName, Provenance, Slots};
+pub(crate) use round::{bf16_from, f16_from};
 pub use tensor::{Element, Encoding, SparseTensor, TensorData, TensorLabel};
 pub use value::{Dim, Origin, Shape, UnknownDim, Value, ValueInfo, ValueType};
 
