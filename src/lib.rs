@@ -10,3 +10,4 @@ pub mod passes;
 pub mod prelude;
 pub mod rewrite;
 pub mod schema;
+pub mod scratch;

@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod data;
+pub mod fold;
 mod hints;
 pub mod inputs;
 pub(crate) mod kernels;

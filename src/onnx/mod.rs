@@ -39,7 +39,7 @@ pub struct Loaded {
 /// A node that the target opset has no form for.
 pub fn encode(model: Checked<'_>) -> Result<Vec<u8>, OnnxError> {
     use prost::Message;
-    Ok(write::write(model)?.encode_to_vec())
+    Ok(write::write(model)?.resolved()?.encode_to_vec())
 }
 
 /// Reads a model in the ONNX text syntax.
@@ -67,5 +67,5 @@ pub fn from_text_with(text: &str, fill: &mut Fill<'_>) -> Result<Loaded, OnnxErr
 /// # Errors
 /// As [`encode`].
 pub fn to_text(model: Checked<'_>, max_elements: usize) -> Result<String, OnnxError> {
-    Ok(text::print_model(&write::write(model)?, &text::PrintOptions { max_elements }))
+    Ok(text::print_model(&write::write(model)?.resolved()?, &text::PrintOptions { max_elements }))
 }

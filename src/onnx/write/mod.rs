@@ -1,6 +1,7 @@
 //! IR → protobuf. Weights are not copied: their bytes are shared.
 
 mod attr;
+mod deferred;
 mod form;
 mod graph;
 mod tensor;
@@ -13,14 +14,19 @@ use prost::Message;
 
 pub(in crate::onnx) use tensor::tensor;
 
+pub(in crate::onnx) use deferred::{Deferrals, Written};
 use types::entries;
 
 use crate::ir::{Checked, Function, OpsetId};
 use crate::onnx::error::OnnxError;
 use crate::onnx::proto::{FunctionProto, ModelProto, OperatorSetIdProto};
 
-/// The protobuf form of a model.
-pub(in crate::onnx) fn write(model: Checked<'_>) -> Result<ModelProto, OnnxError> {
+/// The protobuf form of a model. Elements that are still to be computed have a stand-in; see [`Deferrals`].
+pub(in crate::onnx) fn write(model: Checked<'_>) -> Result<Written, OnnxError> {
+    Ok(Written { proto: message(model)?, deferred: Deferrals::of(&model) })
+}
+
+fn message(model: Checked<'_>) -> Result<ModelProto, OnnxError> {
     let meta = &model.meta;
     Ok(ModelProto {
         ir_version: (meta.ir_version != 0).then_some(meta.ir_version),
