@@ -101,10 +101,10 @@ impl Facts {
     /// What the operator says of its outputs.
     fn outputs(&mut self, graph: &Graph, id: NodeId) -> Vec<Fact> {
         let node = graph.node(id);
-        let standard = node.op.domain.is_empty();
-        let form = Form::of(node);
-        let plain = standard && form == Form::Newest;
-        if plain && let Some(facts) = self.control_flow(graph, id) {
+        if node.op.domain.is_empty()
+            && Form::of(node) == Form::Newest
+            && let Some(facts) = self.control_flow(graph, id)
+        {
             return facts;
         }
         let place = format!("{}{}", self.prefix, id.index());
@@ -116,10 +116,18 @@ impl Facts {
         out
     }
 
-    /// What a node that is not there yet would say of its outputs, over values of the graph and others.
-    pub(crate) fn propose(&self, node: &Node, inputs: &[Option<(&Fact, Option<&TensorData>)>]) -> Vec<Fact> {
+    /// What a node that is not there yet would say of its outputs, over values of the graph and others. `place` tells
+    /// it from other such nodes.
+    pub(crate) fn propose(
+        &self,
+        place: usize,
+        node: &Node,
+        inputs: &[Option<(&Fact, Option<&TensorData>)>],
+    ) -> Vec<Fact> {
         let mut sizes = self.sizes.clone();
-        outputs_of(node, inputs, &mut Calc::new(format!("{}new", self.prefix), &mut sizes))
+        let mut calc = Calc::new(format!("{}new{place}", self.prefix), &mut sizes);
+        let tidy = |fact| if let Fact::Tensor(tensor) = fact { Fact::Tensor(tensor.tidy()) } else { fact };
+        outputs_of(node, inputs, &mut calc).into_iter().map(tidy).collect()
     }
 
     /// What is known of a value, as [`Facts::propose`] takes and gives it.
@@ -238,12 +246,12 @@ fn outputs_of(
     inputs: &[Option<(&Fact, Option<&TensorData>)>],
     calc: &mut Calc<'_>,
 ) -> Vec<Fact> {
-    let (standard, form) = (node.op.domain.is_empty(), Form::of(node));
+    let form = Form::of(node);
+    let standard = node.op.domain.is_empty();
+    let plain = standard && form == Form::Newest;
     let facts: Vec<Option<&Fact>> = inputs.iter().map(|i| i.map(|(fact, _)| fact)).collect();
-    if standard && node.opaque.is_none() {
-        if let Some(facts) = sequence::outputs(node, &facts, calc) {
-            return facts;
-        }
+    if plain && let Some(facts) = sequence::outputs(node, &facts, calc) {
+        return facts;
     }
     let dtypes: Vec<_> = facts.iter().map(|f| f.and_then(Fact::tensor).and_then(|t| t.dtype)).collect();
     let tensors = inputs.iter().map(|input| {
@@ -251,7 +259,7 @@ fn outputs_of(
         Some(Input { fact: fact.tensor().unwrap_or(&Tensor::UNKNOWN), data })
     });
     let call = Call { node, inputs: tensors.collect() };
-    let tensors = if standard && form == Form::Newest {
+    let tensors = if plain {
         rule(&node.op.name).and_then(|rule| rule(&call, calc))
     } else if standard && keeps_shape(&node.op.name) {
         call.shape(0).map(|s| vec![Tensor::of(s.to_vec())])
