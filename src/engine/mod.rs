@@ -8,7 +8,11 @@ pub mod inputs;
 pub mod interpret;
 pub(crate) mod kernels;
 mod npy;
+#[cfg(feature = "ort")]
+pub mod ort;
 mod random;
+#[cfg(feature = "tract")]
+pub mod tract;
 pub mod verify;
 
 use std::collections::BTreeMap;
