@@ -10,14 +10,14 @@ pub(super) const TABLE: &[(&str, Kernel)] = &[("Attention", attention)];
 
 /// Query, key or value as `[batch, heads, steps, size]`.
 #[derive(Clone)]
-struct Heads {
+struct Stack {
     items: Vec<f64>,
     heads: usize,
     steps: usize,
     size: usize,
 }
 
-impl Heads {
+impl Stack {
     /// An input of rank 4, or of rank 3 with its heads in the last axis.
     fn read(call: &NodeCall<'_>, slot: usize, heads: Option<i64>) -> Result<Self, EngineError> {
         let (items, dims) = call.real_input(slot)?;
@@ -184,6 +184,21 @@ impl Scores {
         Ok(Self { scale, cap, shown, precision: call.dtype_attr("softmax_precision")? })
     }
 
+    /// The weights of all keys for one query.
+    fn attend(
+        &self,
+        query: &[f64],
+        keys: &[f64],
+        row: &mut [f64],
+        shown: &mut [f64],
+        bias: &dyn Fn(usize) -> f64,
+    ) {
+        for (score, key) in row.iter_mut().zip(keys.chunks(query.len().max(1))) {
+            *score = query.iter().zip(key).map(|(a, b)| a * b).sum();
+        }
+        self.weigh(row, shown, bias);
+    }
+
     /// Turns the scores of one query into weights of the keys; `shown` gets what the output of scores holds.
     fn weigh(&self, row: &mut [f64], shown: &mut [f64], bias: &dyn Fn(usize) -> f64) {
         let mut masked = true;
@@ -206,9 +221,13 @@ impl Scores {
         if masked {
             row.fill(0.0);
         } else {
-            row.iter_mut().for_each(|v| *v = self.rounded(*v));
+            for v in row.iter_mut() {
+                *v = self.rounded(*v);
+            }
             super::softmax::softmax(row);
-            row.iter_mut().for_each(|v| *v = self.rounded(*v));
+            for v in row.iter_mut() {
+                *v = self.rounded(*v);
+            }
         }
         if self.shown == Shown::Softmax {
             shown.copy_from_slice(row);
@@ -225,19 +244,26 @@ impl Scores {
     }
 }
 
-fn attention(call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> {
-    let (q_in, v_in) = (call.need(0)?, call.need(2)?);
-    let (dtype, batch) = (q_in.dtype(), q_in.dims().first().copied().unwrap_or(0));
-    let packed = q_in.rank() == 3;
+/// Query, key and value, once they are known to fit.
+fn operands(call: &NodeCall<'_>, batch: u64) -> Result<[Stack; 3], EngineError> {
+    let packed = call.need(0)?.rank() == 3;
     let heads = |name: &str| Ok(if packed { Some(call.int_attr(name)?.unwrap_or(0)) } else { None });
-    let q = Heads::read(call, 0, heads("q_num_heads")?)?;
+    let q = Stack::read(call, 0, heads("q_num_heads")?)?;
     let (k, v) =
-        (Heads::read(call, 1, heads("kv_num_heads")?)?, Heads::read(call, 2, heads("kv_num_heads")?)?);
+        (Stack::read(call, 1, heads("kv_num_heads")?)?, Stack::read(call, 2, heads("kv_num_heads")?)?);
     let same_batch = (1..3).all(|s| call.input(s).is_some_and(|t| t.dims().first() == Some(&batch)));
     let fits = q.size > 0 && q.size == k.size && k.heads == v.heads && k.steps == v.steps && same_batch;
     if !fits || k.heads == 0 || q.heads % k.heads != 0 || call.input(4).is_some() != call.input(5).is_some() {
         return Err(call.invalid("query, key and value do not fit"));
     }
+    Ok([q, k, v])
+}
+
+fn attention(call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> {
+    let (q_in, v_in) = (call.need(0)?, call.need(2)?);
+    let (dtype, batch) = (q_in.dtype(), q_in.dims().first().copied().unwrap_or(0));
+    let packed = q_in.rank() == 3;
+    let [q, k, v] = operands(call, batch)?;
     call.sized(DType::Uint8, &[batch, q.heads as u64])?;
     let ((k, past), (v, past_v)) = (k.after(call, 4, batch)?, v.after(call, 5, batch)?);
     if past != past_v {
@@ -246,9 +272,10 @@ fn attention(call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> {
     let n = |x: usize| x as u64;
     call.sized(DType::Double, &[n(k.steps)])?;
     let score_dims = [batch, n(q.heads), n(q.steps), n(k.steps)];
-    let out_dims = match packed {
-        true => vec![batch, n(q.steps), n(q.heads).saturating_mul(n(v.size))],
-        false => vec![batch, n(q.heads), n(q.steps), n(v.size)],
+    let out_dims = if packed {
+        vec![batch, n(q.steps), n(q.heads).saturating_mul(n(v.size))]
+    } else {
+        vec![batch, n(q.heads), n(q.steps), n(v.size)]
     };
     let mut out = vec![0.0; call.sized(dtype, &out_dims)?];
     let want_scores = call.outputs.get(3) == Some(&true);
@@ -261,13 +288,9 @@ fn attention(call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> {
     for (i, to) in out.chunks_mut(per_head).enumerate() {
         let (b, head) = (i / q.heads, i % q.heads);
         let (keys, values) = (k.matrix(b, head / share), v.matrix(b, head / share));
-        for (query, (from, to)) in
-            q.matrix(b, head).chunks(q.size.max(1)).zip(to.chunks_mut(v.size)).enumerate()
-        {
-            for (score, key) in row.iter_mut().zip(keys.chunks(q.size.max(1))) {
-                *score = from.iter().zip(key).map(|(a, b)| a * b).sum();
-            }
-            scores.weigh(&mut row, &mut seen, &|key| bias.at(b, head, query, key));
+        for (query, (from, to)) in q.matrix(b, head).chunks(q.size).zip(to.chunks_mut(v.size)).enumerate() {
+            let bias = |key| bias.at(b, head, query, key);
+            scores.attend(from, keys, &mut row, &mut seen, &bias);
             product(&row, values, to, v.size);
             if want_scores {
                 let at = (i * q.steps + query) * k.steps;
@@ -278,7 +301,7 @@ fn attention(call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> {
     if packed {
         out = swapped(&out, batch as usize, q.heads, q.steps, v.size);
     }
-    let state = |h: &Heads| [batch, n(h.heads), n(h.steps), n(h.size)];
+    let state = |h: &Stack| [batch, n(h.heads), n(h.steps), n(h.size)];
     let mut outputs = vec![call.real_tensor(dtype, &out_dims, &out)?];
     if call.outputs.len() > 1 {
         outputs.push(call.real_tensor(dtype, &state(&k), &k.items)?);

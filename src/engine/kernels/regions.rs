@@ -1,4 +1,4 @@
-//! Regions of images: MaxRoiPool, NonMaxSuppression, RoiAlign.
+//! Regions of images: `MaxRoiPool`, `NonMaxSuppression`, `RoiAlign`.
 
 use super::Kernel;
 use super::index::Odometer;
@@ -59,7 +59,7 @@ impl Images {
     }
 }
 
-/// The attributes of RoiAlign.
+/// The attributes of `RoiAlign`.
 struct Align {
     size: (usize, usize),
     ratio: usize,
@@ -128,7 +128,7 @@ fn roi_align(call: &NodeCall<'_>) -> Outputs {
     Ok(vec![call.real_tensor(dtype, &out, &items)?])
 }
 
-/// One bin of RoiAlign: its corner, the distance of its samples, and their number.
+/// One bin of `RoiAlign`: its corner, the distance of its samples, and their number.
 fn bin(
     images: &Images,
     plane: &[f64],
@@ -188,9 +188,10 @@ fn max_roi_pool(call: &NodeCall<'_>) -> Outputs {
 type Corners = [f64; 4];
 
 fn corners(b: &[f64], center: bool) -> Corners {
-    match center {
-        true => [b[0] - b[2] / 2.0, b[1] - b[3] / 2.0, b[0] + b[2] / 2.0, b[1] + b[3] / 2.0],
-        false => [b[0].min(b[2]), b[1].min(b[3]), b[0].max(b[2]), b[1].max(b[3])],
+    if center {
+        [b[0] - b[2] / 2.0, b[1] - b[3] / 2.0, b[0] + b[2] / 2.0, b[1] + b[3] / 2.0]
+    } else {
+        [b[0].min(b[2]), b[1].min(b[3]), b[0].max(b[2]), b[1].max(b[3])]
     }
 }
 
