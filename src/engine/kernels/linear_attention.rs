@@ -267,7 +267,7 @@ mod tests {
         let gates = [f32s(&[1, 2, 1], &[-0.5, -1.0]), f32s(&[1, 2, 1], &[0.5, 1.0])];
         let heads = vec![("q_num_heads", 1.into()), ("kv_num_heads", 1.into())];
         let all = [&[q, k, v, None], &gates[..]].concat();
-        check("LinearAttention", &heads, &all, &[1, 2, 1], &[0.707_106_8, -2.149_711_1]);
+        check("LinearAttention", &heads, &all, &[1, 2, 1], &[std::f64::consts::FRAC_1_SQRT_2, -2.149_711_1]);
         let state = numbers(&run("LinearAttention", &heads, &all, 2).unwrap()[1]).1;
         assert!((state[0] + 0.224_090_4).abs() < 1e-6 && (state[1] + 0.591_969_8).abs() < 1e-6, "{state:?}");
         let mut linear = heads.clone();
