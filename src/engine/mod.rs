@@ -1,10 +1,18 @@
 //! Engines: what can evaluate one node on constants, and run whole models.
 
-// Called by whoever folds constants.
-#[allow(dead_code)]
+pub mod compare;
+pub mod data;
+pub mod fold;
+mod hints;
+pub mod inputs;
 pub(crate) mod kernels;
+mod npy;
+mod random;
+pub mod verify;
 
 use std::collections::BTreeMap;
+
+pub use hints::Draw;
 
 use crate::ir::{Attrs, Model, OpName, TensorData};
 
@@ -71,7 +79,7 @@ pub enum EngineError {
     },
 }
 
-/// Sizes for symbolic dims, by symbol.
+/// Sizes for dims that the model leaves open: by symbol, or by `input[axis]` for a dim of an input without a symbol.
 pub type Bindings = BTreeMap<String, u64>;
 
 /// Something that runs whole models.
@@ -89,7 +97,7 @@ pub trait Engine: Send + Sync {
 
 /// A model that is ready to run.
 pub trait Session: Send {
-    /// Runs it: inputs and outputs in the order of the graph's.
+    /// Runs it: outputs in the order of the graph's, and as many inputs as [`inputs::fed`] lists, in that order.
     ///
     /// # Errors
     /// As [`Engine::prepare`].

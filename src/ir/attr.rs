@@ -239,3 +239,12 @@ impl Attrs {
         self.0.iter().flat_map(|a| a.value.graphs())
     }
 }
+
+impl IntoIterator for Attrs {
+    type Item = Attr;
+    type IntoIter = std::vec::IntoIter<Attr>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}

@@ -108,8 +108,13 @@ impl DType {
 
     /// Whether this is a floating-point type of any width.
     pub const fn is_float(self) -> bool {
+        self.has_f64s() || self.is_small_float()
+    }
+
+    /// Whether this is a 16- to 64-bit float, which arithmetic on weights reads and writes.
+    pub const fn has_f64s(self) -> bool {
         use DType::*;
-        matches!(self, Float | Float16 | Double | Bfloat16) || self.is_small_float()
+        matches!(self, Float | Float16 | Double | Bfloat16)
     }
 
     /// Whether this is one of the 4- to 8-bit floating-point types.

@@ -145,6 +145,25 @@ impl Graph {
         Ok(())
     }
 
+    /// Lets a node produce another value in one of its output slots. The old value stays, without a producer.
+    pub(crate) fn set_output(&mut self, id: NodeId, slot: usize, value: ValueId) -> Result<(), IrError> {
+        if self.producer(value).is_some() {
+            return Err(IrError::DuplicateValue {
+                name: self.value(value).name.clone(),
+                place: self.label(),
+            });
+        }
+        let edge = self.topo.edges_directed(id.0, Outgoing).find_map(|e| match *e.weight() {
+            Link::Output(s) if usize::from(s) == slot => Some((e.id(), *e.weight())),
+            _ => None,
+        });
+        if let Some((edge, link)) = edge {
+            self.topo.remove_edge(edge);
+            self.topo.add_edge(id.0, value.0, link);
+        }
+        Ok(())
+    }
+
     /// Moves every read of one value, those of bodies included, to another value of this graph.
     /// Being an output of the graph does not move.
     pub(crate) fn replace_uses(&mut self, old: ValueId, new: ValueId) -> Result<(), IrError> {
@@ -170,7 +189,7 @@ impl Graph {
     }
 
     /// In a body, and in the bodies inside it: reads `to` of the graph outside where it read `from`.
-    fn rename_capture(&mut self, from: &str, to: &str) -> Result<(), IrError> {
+    pub(crate) fn rename_capture(&mut self, from: &str, to: &str) -> Result<(), IrError> {
         let Some(old) = self.find(from).filter(|&v| self.value(v).origin == Origin::Captured) else {
             return Ok(());
         };

@@ -39,6 +39,20 @@ pub struct NodeId(pub(super) NodeIndex);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub(super) NodeIndex);
 
+impl NodeId {
+    /// The place in tables indexed by id; below [`Graph::index_bound`].
+    pub(crate) fn index(self) -> usize {
+        self.0.index()
+    }
+}
+
+impl ValueId {
+    /// The place in tables indexed by id; below [`Graph::index_bound`].
+    pub(crate) fn index(self) -> usize {
+        self.0.index()
+    }
+}
+
 /// A graph: the main one, a body, or the body of a function.
 #[derive(Debug, Clone, Default)]
 pub struct Graph {
@@ -50,6 +64,8 @@ pub struct Graph {
     pub metadata: Metadata,
     /// `quantization_annotation`. The values that it names stay alive.
     pub annotations: Vec<QuantAnnotation>,
+    /// Which constants an IR version before 4 also lists as inputs.
+    pub listed: ListedConstants,
     pub(super) topo: StableDiGraph<Vertex, Link>,
     pub(super) inputs: Vec<ValueId>,
     pub(super) outputs: Vec<ValueId>,
@@ -63,6 +79,19 @@ pub struct QuantAnnotation {
     pub tensor: Option<String>,
     /// `quant_parameter_tensor_names`: keys such as `SCALE_TENSOR`, and names of values.
     pub params: Metadata,
+}
+
+/// The constants that the input list of a file names besides the true inputs. Before IR 4 a file has to name them all,
+/// and no caller can override them; from IR 4 on such an input is overridable, hence no constant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ListedConstants {
+    /// None of them: IR 4 and later, bodies, and older files that do not keep the rule.
+    #[default]
+    None,
+    /// These, in order of creation.
+    Some(Vec<ValueId>),
+    /// All, those that a pass makes included.
+    All,
 }
 
 impl Graph {
@@ -227,6 +256,15 @@ impl Graph {
     /// The elements of the constant in an input slot.
     pub fn constant_input(&self, id: NodeId, slot: usize) -> Option<&TensorData> {
         self.constant(self.node_input(id, slot)?)
+    }
+
+    /// Whether a file of an IR version before 4 names the constant in its input list.
+    pub fn is_listed(&self, id: ValueId) -> bool {
+        match &self.listed {
+            ListedConstants::None => false,
+            ListedConstants::Some(ids) => ids.binary_search(&id).is_ok(),
+            ListedConstants::All => true,
+        }
     }
 
     /// How messages call this graph.

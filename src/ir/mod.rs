@@ -15,6 +15,8 @@
 
 mod attr;
 mod check;
+mod convert;
+mod deferred;
 mod dtype;
 mod edit;
 mod error;
@@ -30,7 +32,7 @@ pub use attr::{Attr, AttrKind, AttrValue, Attrs};
 pub use check::Checked;
 pub use dtype::DType;
 pub use error::IrError;
-pub use graph::{Graph, Link, NodeId, QuantAnnotation, ValueId, Vertex};
+pub use graph::{Graph, Link, ListedConstants, NodeId, QuantAnnotation, ValueId, Vertex};
 pub use model::{Function, FunctionKey, Model, ModelMeta, OpsetId};
 pub use node::{AsRead, Node, NodeExtra, OpName, Provenance, Slots};
 pub(crate) use round::{bf16_from, f16_from};

@@ -129,6 +129,13 @@ impl Node {
         }
     }
 
+    /// The same node with a number of output slots; for a node that is in no graph.
+    #[must_use]
+    pub(crate) fn with_outputs(mut self, count: usize) -> Self {
+        self.outputs = u16::try_from(count).unwrap_or(u16::MAX);
+        self
+    }
+
     /// Number of input slots, absent ones before the last present one included.
     pub fn input_count(&self) -> usize {
         usize::from(self.inputs)

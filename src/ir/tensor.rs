@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use half::{bf16, f16};
 
-use super::round::{bf16_from, f16_from};
+use super::deferred::Deferred;
 use super::{DType, IrError, Metadata};
 
 /// A constant tensor: element type, dims, and elements in row-major order.
@@ -17,17 +17,39 @@ use super::{DType, IrError, Metadata};
 pub struct TensorData {
     dtype: DType,
     dims: Arc<[u64]>,
-    payload: Payload,
+    pub(super) payload: Payload,
     /// How the file stored the elements; kept so that an untouched tensor is written as it was read.
     encoding: Encoding,
     /// Name (in attributes), documentation and metadata of the file; `None` for almost every tensor.
     label: Option<Arc<TensorLabel>>,
 }
 
-#[derive(Clone, PartialEq)]
-enum Payload {
+#[derive(Clone)]
+pub(super) enum Payload {
     Bytes(Bytes),
     Strings(Arc<[Bytes]>),
+    Deferred(Arc<Deferred>),
+}
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Strings(a), Self::Strings(b)) => a == b,
+            // Not computed for the sake of a comparison.
+            (Self::Deferred(a), Self::Deferred(b)) => a.same(b),
+            _ => self.bytes().is_some() && self.bytes() == other.bytes(),
+        }
+    }
+}
+
+impl Payload {
+    fn bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Deferred(deferred) => Some(deferred.bytes()),
+            Self::Strings(_) => None,
+        }
+    }
 }
 
 /// The field of `TensorProto` that held the elements.
@@ -127,6 +149,10 @@ impl TensorData {
         })
     }
 
+    pub(super) fn from_payload(dtype: DType, dims: &[u64], payload: Payload) -> Self {
+        Self { dtype, dims: dims.into(), payload, encoding: Encoding::Raw, label: None }
+    }
+
     /// A tensor of strings.
     ///
     /// # Errors
@@ -142,8 +168,7 @@ impl TensorData {
                 found: items.len() as u64,
             });
         }
-        let payload = Payload::Strings(items.into());
-        Ok(Self { dtype, dims: dims.into(), payload, encoding: Encoding::Raw, label: None })
+        Ok(Self::from_payload(dtype, dims, Payload::Strings(items.into())))
     }
 
     /// A tensor over Rust elements.
@@ -206,23 +231,21 @@ impl TensorData {
     pub fn byte_len(&self) -> u64 {
         match &self.payload {
             Payload::Bytes(bytes) => bytes.len() as u64,
+            Payload::Deferred(deferred) => deferred.len(),
             Payload::Strings(items) => items.iter().map(|s| s.len() as u64 + 2).sum(),
         }
     }
 
     /// The elements as `raw_data` lays them out; `None` for strings.
     pub fn bytes(&self) -> Option<&Bytes> {
-        match &self.payload {
-            Payload::Bytes(bytes) => Some(bytes),
-            Payload::Strings(_) => None,
-        }
+        self.payload.bytes()
     }
 
     /// The elements of a tensor of strings.
     pub fn string_items(&self) -> Option<&[Bytes]> {
         match &self.payload {
-            Payload::Bytes(_) => None,
             Payload::Strings(items) => Some(items),
+            _ => None,
         }
     }
 
@@ -230,68 +253,6 @@ impl TensorData {
     pub fn to_vec<T: Element>(&self) -> Option<Vec<T>> {
         let bytes = self.bytes().filter(|_| self.dtype == T::DTYPE)?;
         Some(bytes.chunks_exact(size_of::<T>()).map(T::read).collect())
-    }
-
-    /// The elements of any integer or boolean type that fits 64 signed bits, packed types included.
-    pub fn to_i64s(&self) -> Option<Vec<i64>> {
-        use DType::*;
-        let bytes = self.bytes()?;
-        Some(match self.dtype {
-            Int64 => self.to_vec()?,
-            Int32 => widen(self.to_vec::<i32>()?),
-            Int16 => widen(self.to_vec::<i16>()?),
-            Int8 => widen(self.to_vec::<i8>()?),
-            Uint8 => widen(self.to_vec::<u8>()?),
-            Uint16 => widen(self.to_vec::<u16>()?),
-            Uint32 => widen(self.to_vec::<u32>()?),
-            Bool => self.to_vec::<bool>()?.into_iter().map(i64::from).collect(),
-            Uint64 => self.to_vec::<u64>()?.into_iter().map(i64::try_from).collect::<Result<_, _>>().ok()?,
-            Uint4 | Uint2 => unpack(bytes, self.dtype.bits(), self.len()).map(i64::from).collect(),
-            Int4 | Int2 => {
-                let shift = 8 - self.dtype.bits() as u32;
-                unpack(bytes, self.dtype.bits(), self.len())
-                    .map(|x| i64::from(((x << shift) as i8) >> shift))
-                    .collect()
-            }
-            _ => return None,
-        })
-    }
-
-    /// The elements of a `float`, `double`, `float16` or `bfloat16` tensor, exactly.
-    pub fn to_f64s(&self) -> Option<Vec<f64>> {
-        Some(match self.dtype {
-            DType::Float => widen(self.to_vec::<f32>()?),
-            DType::Double => self.to_vec()?,
-            DType::Float16 => self.to_vec::<f16>()?.into_iter().map(f16::to_f64).collect(),
-            DType::Bfloat16 => self.to_vec::<bf16>()?.into_iter().map(bf16::to_f64).collect(),
-            _ => return None,
-        })
-    }
-
-    /// A `float`, `double`, `float16` or `bfloat16` tensor from numbers, each rounded once, to nearest even.
-    ///
-    /// `None` for another element type, or where the count does not fit the dims.
-    pub fn from_f64s(dtype: DType, dims: &[u64], items: &[f64]) -> Option<Self> {
-        match dtype {
-            DType::Float => Self::from_slice(dims, &items.iter().map(|&x| x as f32).collect::<Vec<_>>()),
-            DType::Double => Self::from_slice(dims, items),
-            DType::Float16 => Self::from_slice(dims, &items.iter().map(|&x| f16_from(x)).collect::<Vec<_>>()),
-            DType::Bfloat16 => {
-                Self::from_slice(dims, &items.iter().map(|&x| bf16_from(x)).collect::<Vec<_>>())
-            }
-            _ => return None,
-        }
-        .ok()
-    }
-
-    /// The single element of an integer tensor with one element.
-    pub fn to_i64(&self) -> Option<i64> {
-        if self.len() == 1 { self.to_i64s()?.first().copied() } else { None }
-    }
-
-    /// The single element of a floating-point tensor with one element.
-    pub fn to_f64(&self) -> Option<f64> {
-        if self.len() == 1 { self.to_f64s()?.first().copied() } else { None }
     }
 
     /// The same elements under other dims of the same count.
@@ -345,15 +306,4 @@ pub(crate) fn element_count(dims: &[u64]) -> Option<u64> {
         return Some(0);
     }
     dims.iter().try_fold(1u64, |n, &d| n.checked_mul(d)).filter(|&n| n <= isize::MAX as u64)
-}
-
-fn widen<T: Into<U>, U>(items: Vec<T>) -> Vec<U> {
-    items.into_iter().map(Into::into).collect()
-}
-
-/// Elements of less than a byte, from the least significant bits of each byte up.
-fn unpack(bytes: &[u8], bits: u64, len: usize) -> impl Iterator<Item = u8> + '_ {
-    let per_byte = (8 / bits) as usize;
-    let mask = (1u8 << bits) - 1;
-    (0..len).map(move |i| (bytes[i / per_byte] >> ((i % per_byte) as u64 * bits)) & mask)
 }

@@ -28,6 +28,8 @@ mod loss;
 mod matmul;
 mod minifloat;
 mod ngrams;
+#[cfg(test)]
+mod nonsense_tests;
 mod normalize;
 mod numbers;
 #[cfg(test)]

@@ -1,0 +1,4 @@
+//! Computing before the model runs what does not depend on its inputs.
+
+pub mod constants;
+mod region;

@@ -1,0 +1,68 @@
+//! The passes, one per file, and the table that names them.
+
+pub mod fold;
+pub mod fuse;
+pub mod simplify;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::pass::Pass;
+
+macro_rules! registry {
+    ($($id:literal => $name:ident($path:path),)*) => {
+        /// Any pass, with its options.
+        #[derive(Debug, Clone)]
+        #[allow(missing_docs)]
+        pub enum AnyPass { $($name($path),)* }
+
+        impl AnyPass {
+            /// The ids of all passes, in the order of the table.
+            pub const IDS: &'static [&'static str] = &[$($id,)*];
+
+            /// The pass with this id and default options.
+            pub fn named(id: &str) -> Option<Self> {
+                match id { $($id => Some(Self::$name(Default::default())),)* _ => None }
+            }
+
+            /// The pass with this id, its options read from a deserializer; nothing at all means the defaults.
+            ///
+            /// # Errors
+            /// Those of the deserializer; an unknown id.
+            pub fn deserialize_options<'de, D: Deserializer<'de>>(id: &str, from: D) -> Result<Self, D::Error> {
+                match id {
+                    $($id => Ok(Self::$name(Option::deserialize(from)?.unwrap_or_default())),)*
+                    _ => Err(serde::de::Error::unknown_variant(id, Self::IDS)),
+                }
+            }
+
+            /// The JSON schema of the options of the pass with this id; its description is the pass's documentation.
+            pub fn schema(id: &str) -> Option<schemars::Schema> {
+                match id { $($id => Some(schemars::schema_for!($path)),)* _ => None }
+            }
+
+            /// The pass behind it.
+            pub fn as_pass(&self) -> &dyn Pass {
+                match self { $(Self::$name(pass) => pass,)* }
+            }
+
+            /// The effective options, for reports and `recipe show`.
+            pub fn options(&self) -> serde_json::Value {
+                match self { $(Self::$name(pass) => serde_json::to_value(pass).unwrap_or_default(),)* }
+            }
+        }
+    };
+}
+
+registry! {
+    "drop-dead" => DropDead(simplify::dead::DropDead),
+    "drop-identity" => DropIdentity(simplify::identity::DropIdentity),
+    "fold-constants" => FoldConstants(fold::constants::FoldConstants),
+    "fuse-conv-affine" => FuseConvAffine(fuse::conv_affine::FuseConvAffine),
+    "fuse-conv-bn" => FuseConvBn(fuse::conv_bn::FuseConvBn),
+    "fuse-matmul-add" => FuseMatmulAdd(fuse::matmul_add::FuseMatmulAdd),
+    "inline-constant-if" => InlineConstantIf(simplify::constant_if::InlineConstantIf),
+    "inline-functions" => InlineFunctions(simplify::functions::InlineFunctions),
+    "merge-equal-nodes" => MergeEqualNodes(simplify::equal_nodes::MergeEqualNodes),
+    "resolve-cast-like" => ResolveCastLike(simplify::cast_like::ResolveCastLike),
+    "share-equal-initializers" => ShareEqualInitializers(simplify::equal_initializers::ShareEqualInitializers),
+}

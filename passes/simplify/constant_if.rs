@@ -1,0 +1,48 @@
+//! Inline the branch of an `If` whose condition is constant.
+
+use crate::prelude::*;
+
+/// Replace an `If` whose condition is constant by the operators of the branch that is taken.
+///
+/// The branch's outputs take over the `If`'s names; names of the branch's own values survive where they are free.
+///
+/// *Left alone:* an `If` whose condition is not known before the model runs, or has more than one element.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct InlineConstantIf {}
+
+const META: PassMeta = PassMeta::exact("inline-constant-if", Family::Simplify);
+
+impl Pass for InlineConstantIf {
+    fn meta(&self) -> &'static PassMeta {
+        &META
+    }
+
+    fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
+        let mut summary = Summary::default();
+        each_graph(model, cx, &mut |scope, _| {
+            for node in scope.graph.order()? {
+                if !scope.graph.node(node).is("If") {
+                    continue;
+                }
+                let Some(condition) = scope.graph.constant_input(node, 0) else {
+                    summary.skip("the condition is not constant");
+                    continue;
+                };
+                let Some(&[taken]) = condition.to_vec::<bool>().as_deref() else {
+                    summary.skip("the condition is not one boolean");
+                    continue;
+                };
+                let branch = if taken { "then_branch" } else { "else_branch" };
+                let Some(body) = scope.graph.node(node).attrs.graph(branch).cloned() else {
+                    summary.skip("the branch is missing");
+                    continue;
+                };
+                scope.splice(node, body, &Slots::new(), META.id)?;
+                summary.applied += 1;
+            }
+            Ok(())
+        })?;
+        Ok(summary)
+    }
+}

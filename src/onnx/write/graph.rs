@@ -1,0 +1,164 @@
+//! Graphs, bodies, and the bodies of functions.
+
+use std::collections::HashSet;
+
+use super::form::{Form, form_of};
+use super::{attr, carried, entries, tensor, types};
+use crate::ir::{
+    Attr, AttrValue, Graph, Node, NodeExtra, NodeId, Origin, QuantAnnotation, Slots, Value, ValueId,
+};
+use crate::onnx::error::OnnxError;
+use crate::onnx::proto::{FunctionProto, GraphProto, NodeProto, TensorAnnotation, ValueInfoProto};
+
+/// The graph of the model.
+pub(super) fn main(graph: &Graph, ir_version: i64) -> Result<GraphProto, OnnxError> {
+    write(graph, ir_version < 4)
+}
+
+/// The body of a node.
+pub(super) fn body(graph: &Graph) -> Result<GraphProto, OnnxError> {
+    write(graph, false)
+}
+
+fn write(graph: &Graph, lists_constants: bool) -> Result<GraphProto, OnnxError> {
+    let forms = forms(graph)?;
+    let constants = Constants::of(graph, &forms);
+    let is_listed = |id: &ValueId| lists_constants && graph.is_listed(*id);
+    let listed: Vec<_> = constants.all().filter(is_listed).filter(|&v| !graph.is_input(v)).collect();
+    let inputs = merged(graph.inputs(), &listed);
+    let declared: HashSet<_> = inputs.iter().chain(graph.outputs()).copied().collect();
+    let info = |id: &ValueId| types::value_info(graph.value(*id));
+    let (mut initializer, mut sparse_initializer) = (Vec::new(), Vec::new());
+    for value in constants.all().map(|id| graph.value(id)) {
+        if let Some(data) = &value.data {
+            let mut proto = tensor::tensor(data);
+            proto.name = Some(value.name.clone());
+            initializer.push(proto);
+        } else if let Some(data) = &value.sparse {
+            sparse_initializer.push(tensor::sparse(data, Some(&value.name)));
+        }
+    }
+    Ok(GraphProto {
+        node: nodes(graph, &forms)?,
+        name: Some(graph.name.clone()),
+        initializer,
+        sparse_initializer,
+        doc_string: graph.doc.clone(),
+        input: inputs.iter().map(info).collect(),
+        output: graph.outputs().iter().map(info).collect(),
+        value_info: infos(graph, &declared),
+        quantization_annotation: graph.annotations.iter().map(annotation).collect(),
+        metadata_props: entries(&graph.metadata),
+    })
+}
+
+/// Fills in what the graph of a function holds.
+pub(super) fn function_body(graph: &Graph, proto: &mut FunctionProto) -> Result<(), OnnxError> {
+    let name = |id: &ValueId| graph.value(*id).name.clone();
+    proto.input = graph.inputs().iter().map(name).collect();
+    proto.output = graph.outputs().iter().map(name).collect();
+    let forms = forms(graph)?;
+    // A function has no initializers: what a pass made constant is a node.
+    let constants = Constants::of(graph, &forms);
+    let constants = constants.all().filter_map(|id| constant_node(graph.value(id)));
+    proto.node = constants.chain(nodes(graph, &forms)?).collect();
+    proto.value_info = infos(graph, &HashSet::new());
+    Ok(())
+}
+
+fn forms(graph: &Graph) -> Result<Vec<(NodeId, Form<'_>)>, OnnxError> {
+    Ok(graph.order()?.into_iter().map(|id| (id, form_of(graph, id))).collect())
+}
+
+/// The initializers that are written, in order of creation.
+struct Constants(Vec<ValueId>);
+
+impl Constants {
+    fn of(graph: &Graph, forms: &[(NodeId, Form<'_>)]) -> Self {
+        let mut read: HashSet<ValueId> = graph.outputs().iter().copied().collect();
+        for (id, form) in forms {
+            read.extend(form.inputs.iter().flatten());
+            read.extend(graph.captures(*id));
+        }
+        let is_written = |&id: &ValueId| {
+            let value = graph.value(id);
+            (value.data.is_some() || value.sparse.is_some())
+                && match value.origin {
+                    Origin::Local => graph.producer(id).is_none(),
+                    Origin::Captured => false,
+                    Origin::Synthetic => read.contains(&id),
+                }
+        };
+        Self(graph.values().filter(is_written).collect())
+    }
+
+    fn all(&self) -> impl Iterator<Item = ValueId> {
+        self.0.iter().copied()
+    }
+}
+
+/// The inputs in their order, and each listed constant where it was created: between them, in an untouched graph.
+fn merged(inputs: &[ValueId], listed: &[ValueId]) -> Vec<ValueId> {
+    let mut all = Vec::with_capacity(inputs.len() + listed.len());
+    let mut rest = listed.iter().copied().peekable();
+    for &input in inputs {
+        while let Some(constant) = rest.next_if(|&c| c < input) {
+            all.push(constant);
+        }
+        all.push(input);
+    }
+    all.extend(rest);
+    all
+}
+
+/// Declarations of values that are neither inputs nor outputs.
+fn infos(graph: &Graph, elsewhere: &HashSet<ValueId>) -> Vec<ValueInfoProto> {
+    let is_declared = |id: &ValueId| graph.value(*id).declared && !elsewhere.contains(id);
+    graph.values().filter(is_declared).map(|id| types::value_info(graph.value(id))).collect()
+}
+
+fn nodes(graph: &Graph, forms: &[(NodeId, Form<'_>)]) -> Result<Vec<NodeProto>, OnnxError> {
+    forms.iter().map(|(id, form)| node(graph, graph.node(*id), form)).collect()
+}
+
+fn node(graph: &Graph, node: &Node, form: &Form<'_>) -> Result<NodeProto, OnnxError> {
+    let name = |id: &Option<ValueId>| id.map_or_else(String::new, |id| graph.value(id).name.clone());
+    let names = |slots: &Slots| slots.iter().map(name).collect();
+    let attrs = form.attrs.iter().map(|a| attr::attribute(a, attr::current(a, &node.attrs)));
+    let none = NodeExtra::default();
+    let extra = node.extra.as_deref().unwrap_or(&none);
+    Ok(NodeProto {
+        input: names(&form.inputs),
+        output: names(&form.outputs),
+        name: Some(node.name.clone()).filter(|n| !n.is_empty()),
+        op_type: Some(form.op.name.to_string()),
+        domain: Some(form.op.domain.to_string()).filter(|d| !d.is_empty()),
+        overload: extra.overload.clone(),
+        attribute: attrs.collect::<Result<_, _>>()?,
+        doc_string: extra.doc.clone(),
+        metadata_props: entries(&extra.metadata),
+        device_configurations: carried(&extra.device)?,
+    })
+}
+
+fn constant_node(value: &Value) -> Option<NodeProto> {
+    let (name, content) = match (&value.data, &value.sparse) {
+        (Some(data), _) => ("value", AttrValue::Tensor(data.clone())),
+        (None, Some(sparse)) => ("sparse_value", AttrValue::SparseTensor(Box::new((**sparse).clone()))),
+        (None, None) => return None,
+    };
+    let attr = Attr { name: name.to_owned(), value: content, doc: None };
+    Some(NodeProto {
+        output: vec![value.name.clone()],
+        op_type: Some("Constant".to_owned()),
+        attribute: vec![attr::attribute(&attr, None).ok()?],
+        ..NodeProto::default()
+    })
+}
+
+fn annotation(annotation: &QuantAnnotation) -> TensorAnnotation {
+    TensorAnnotation {
+        tensor_name: annotation.tensor.clone(),
+        quant_parameter_tensor_names: entries(&annotation.params),
+    }
+}

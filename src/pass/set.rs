@@ -1,0 +1,87 @@
+//! Running passes together, to a fixed point.
+
+use std::collections::BTreeMap;
+
+use anyhow::bail;
+
+use super::{Pass, PassContext};
+use crate::ir::Model;
+use crate::rewrite::{SetReport, each_graph, run_rules};
+
+/// What one pass did in a step.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Sites changed.
+    pub applied: usize,
+    /// Sites left alone though they nearly matched, by reason, counted on the final graph.
+    pub skipped: BTreeMap<String, usize>,
+}
+
+impl Summary {
+    /// Counts a site that was left alone.
+    pub fn skip(&mut self, why: impl Into<String>) {
+        *self.skipped.entry(why.into()).or_default() += 1;
+    }
+}
+
+/// A set that has not come to rest after this many rounds never will.
+const ROUNDS: usize = 10;
+
+/// Runs a set of passes to a fixed point: all rules together until none applies, then each whole-graph pass once; again
+/// while something changed.
+///
+/// # Errors
+/// Where a pass fails, and where the set still changes the model in the tenth round: the message names the passes that
+/// undo each other's work.
+pub fn run_set(
+    model: &mut Model,
+    passes: &[&dyn Pass],
+    cx: &mut PassContext<'_>,
+) -> anyhow::Result<BTreeMap<&'static str, Summary>> {
+    let rules: Vec<_> = passes.iter().filter_map(|p| p.rule()).collect();
+    let whole: Vec<_> = passes.iter().filter(|p| p.rule().is_none()).collect();
+    let mut total: BTreeMap<&'static str, Summary> =
+        passes.iter().map(|p| (p.meta().id, Summary::default())).collect();
+    let mut last = Vec::new();
+    for _ in 0..ROUNDS {
+        last.clear();
+        total.values_mut().for_each(|s| s.skipped.clear());
+        if !rules.is_empty() {
+            let mut report = SetReport::new();
+            each_graph(model, cx, &mut |scope, cx| {
+                merge(&mut report, run_rules(scope, &rules, &cx.target)?);
+                Ok(())
+            })?;
+            for (id, rule) in report {
+                let summary = total.entry(id).or_default();
+                summary.applied += rule.applied;
+                summary.skipped.extend(rule.skipped);
+                last.extend((rule.applied > 0).then_some(id));
+            }
+        }
+        for pass in &whole {
+            let done = pass.run(model, cx)?;
+            let summary = total.entry(pass.meta().id).or_default();
+            summary.applied += done.applied;
+            summary.skipped.extend(done.skipped);
+            last.extend((done.applied > 0).then_some(pass.meta().id));
+        }
+        if last.is_empty() || (whole.is_empty() && rules.len() == 1) {
+            return Ok(total);
+        }
+    }
+    bail!(
+        "no fixed point after {ROUNDS} rounds: {} keep changing the model; run them in separate steps",
+        last.join(", ")
+    )
+}
+
+fn merge(into: &mut SetReport, from: SetReport) {
+    for (id, report) in from {
+        let to = into.entry(id).or_default();
+        to.applied += report.applied;
+        for (why, count) in report.skipped {
+            *to.skipped.entry(why).or_default() += count;
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Everything that a pass needs. Passes import this and nothing else.
+
+pub use schemars::JsonSchema;
+pub use serde::{Deserialize, Serialize};
+
+pub use crate::analysis::Facts;
+pub use crate::engine::{EngineError, NodeCall};
+pub use crate::ir::{
+    AttrValue, Attrs, DType, Dim, Function, Graph, IrError, Model, Node, NodeId, OpName, Origin, Slots,
+    TensorData, Value, ValueId, ValueType,
+};
+pub use crate::pass::{Family, Limits, Pass, PassContext, PassMeta, Rule, Summary, Target};
+pub(crate) use crate::rewrite::each_graph;
+pub use crate::rewrite::{
+    AnyVar, ConstVar, EitherVar, Match, OpVar, Operand, OptVar, PatternBuilder, Rewrite, RuleFn, Scope, Skip,
+};
+
+/// Whether an operator of the standard gives the same outputs for the same inputs, always: no random operator, no
+/// `Dropout` that may train, no operator with a body, none of another domain (it may have a state).
+pub fn is_pure(graph: &Graph, id: NodeId) -> bool {
+    let node = graph.node(id);
+    let may_train = node.op.is("Dropout")
+        && graph.node_input(id, 2).is_some_and(|v| graph.constant(v).and_then(TensorData::to_i64) != Some(0));
+    node.op.domain.is_empty()
+        && !may_train
+        && !crate::schema::is_random(&node.op.domain, &node.op.name)
+        && node.attrs.graphs().next().is_none()
+}
+
+/// Makes the closure of a rule; it only helps the compiler to see its type.
+pub fn rule_fn(f: impl Fn(&Match<'_>, &mut Rewrite) -> Result<(), Skip> + Send + Sync + 'static) -> RuleFn {
+    Box::new(f)
+}

@@ -1,0 +1,351 @@
+//! Carrying out a recorded rewrite, or refusing it as a whole.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::matcher::Found;
+use super::pattern::PatternBuilder;
+use super::record::{NewNode, NewValue, Operand, Rewrite, Target};
+use super::{Names, Outcome, Skip};
+use crate::analysis::{Fact, Facts};
+use crate::ir::{Graph, IrError, Node, NodeExtra, NodeId, Origin, Provenance, Value, ValueId, ValueType};
+
+/// What a commit changed.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    /// The nodes that it made.
+    pub nodes: Vec<NodeId>,
+    /// Values of the graph whose producer or readers changed.
+    pub values: Vec<ValueId>,
+}
+
+/// Why a commit was not carried out.
+pub(super) enum Refusal {
+    /// The place does not allow it; the graph is unchanged.
+    Skip(Skip),
+    /// A bug: the graph may be half changed.
+    Broken(IrError),
+}
+
+impl From<Skip> for Refusal {
+    fn from(skip: Skip) -> Self {
+        Self::Skip(skip)
+    }
+}
+
+impl From<IrError> for Refusal {
+    fn from(error: IrError) -> Self {
+        Self::Broken(error)
+    }
+}
+
+type Ops = SmallVec<[(NodeId, bool); 6]>;
+
+pub(super) struct Committer<'a> {
+    pub graph: &'a mut Graph,
+    pub facts: &'a mut Facts,
+    pub names: &'a mut Names,
+    pub pass: &'static str,
+}
+
+impl Committer<'_> {
+    pub(super) fn commit(
+        &mut self,
+        pattern: &PatternBuilder,
+        found: &Found,
+        rewrite: Rewrite,
+    ) -> Result<Applied, Refusal> {
+        let ops = found.ops(pattern);
+        self.check_privacy(&ops, found.root)?;
+        self.check_root(&ops, found.root, &rewrite)?;
+        for (old, with) in &rewrite.aliases {
+            if let Operand::Old(new) = with {
+                can_alias(self.graph, *old, *new)?;
+            }
+        }
+        self.check_types(&rewrite)?;
+        Ok(self.apply(&ops, found.root, rewrite)?)
+    }
+
+    /// The results inside the pattern must have no reader outside it: they are about to vanish.
+    fn check_privacy(&self, ops: &Ops, root: NodeId) -> Outcome {
+        for &(node, shared) in ops {
+            if node == root || shared {
+                continue;
+            }
+            for value in self.graph.node_outputs(node).into_iter().flatten() {
+                let op = &self.graph.node(node).op;
+                if self.graph.is_pinned(value) {
+                    return Err(Skip::because(format!("the result of {op} is an output of the graph")));
+                }
+                let foreign = |user: NodeId| !ops.iter().any(|&(n, shared)| n == user && !shared);
+                if self.graph.uses(value).iter().any(|&(user, slot)| slot.is_none() || foreign(user)) {
+                    return Err(Skip::because(format!("the result of {op} has other readers")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every output of the root that anything reads must be replaced.
+    fn check_root(&self, ops: &Ops, root: NodeId, rewrite: &Rewrite) -> Outcome {
+        if ops.iter().any(|&(n, shared)| n == root && shared) {
+            return Ok(());
+        }
+        for value in self.graph.node_outputs(root).into_iter().flatten() {
+            let taken = rewrite.nodes.iter().flat_map(|n| &n.outputs).flatten();
+            let replaced = taken.into_iter().any(|t| matches!(t, Target::Takes(v) if *v == value))
+                || rewrite.aliases.iter().any(|(old, _)| *old == value)
+                || rewrite.constants.iter().any(|(old, _)| *old == value);
+            if !replaced && (self.graph.use_count(value) > 0 || self.graph.is_pinned(value)) {
+                return Err(Skip::because("another of its outputs is used"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A value may only be taken over by one that can have its element type and dims.
+    fn check_types(&self, rewrite: &Rewrite) -> Outcome {
+        let mut made: Vec<Fact> =
+            rewrite.values.iter().map(|v| v.data.as_ref().map_or(Fact::Unknown, Fact::constant)).collect();
+        for new in &rewrite.nodes {
+            let inputs: Vec<_> = (new.inputs.iter())
+                .map(|operand| match operand {
+                    Operand::Old(v) => Some((self.facts.known(*v), self.graph.constant(*v))),
+                    Operand::New(NewValue(i)) => Some((&made[*i], rewrite.values[*i].data.as_ref())),
+                    Operand::Absent => None,
+                })
+                .collect();
+            let node = Node::new(new.op.clone(), "", new.attrs.clone()).with_outputs(new.outputs.len());
+            let facts = self.facts.propose(&node, &inputs);
+            for (target, fact) in new.outputs.iter().zip(facts) {
+                match target {
+                    Some(Target::New(NewValue(i))) => made[*i] = fact,
+                    Some(Target::Takes(old)) => agree(&self.facts.ty(*old), &fact.ty())?,
+                    None => {}
+                }
+            }
+        }
+        for (old, with) in &rewrite.aliases {
+            match with {
+                Operand::Old(new) => agree(&self.facts.ty(*old), &self.facts.ty(*new))?,
+                Operand::New(NewValue(i)) => agree(&self.facts.ty(*old), &made[*i].ty())?,
+                Operand::Absent => {}
+            }
+        }
+        rewrite.constants.iter().try_for_each(|(old, data)| agree(&self.facts.ty(*old), &ValueType::of(data)))
+    }
+
+    fn apply(&mut self, ops: &Ops, root: NodeId, rewrite: Rewrite) -> Result<Applied, IrError> {
+        let from = origins(self.graph, ops.iter().map(|&(n, _)| n));
+        let made_by = Arc::new(Provenance { pass: self.pass, from });
+        let mut applied = Applied::default();
+        let mut orphans: Vec<ValueId> = Vec::new();
+        let mut root_node = None;
+        for &(node, shared) in ops {
+            if shared {
+                continue;
+            }
+            orphans.extend(self.graph.node_inputs(node).into_iter().flatten());
+            orphans.extend(self.graph.captures(node));
+            orphans.extend(self.graph.node_outputs(node).into_iter().flatten());
+            let removed = self.graph.remove_node(node);
+            if node == root {
+                root_node = removed;
+            }
+        }
+        let root_node = root_node.unwrap_or_else(|| self.graph.node(root).clone());
+        self.bury(&orphans, &rewrite);
+        let values = self.new_values(&rewrite)?;
+        for node in rewrite.nodes {
+            let id = self.add_node(node, &values, &root_node, &made_by)?;
+            applied.values.extend(self.graph.node_outputs(id).into_iter().flatten());
+            applied.nodes.push(id);
+        }
+        for (value, data) in rewrite.constants {
+            self.graph.set_data(value, data);
+            applied.values.push(value);
+        }
+        for (old, with) in rewrite.aliases {
+            let new = match with {
+                Operand::Old(v) => v,
+                Operand::New(NewValue(i)) => values[i],
+                Operand::Absent => continue,
+            };
+            applied.values.push(alias(self.graph, old, new)?);
+        }
+        applied.values.extend(orphans);
+        applied.values.retain(|&v| self.graph.contains_value(v));
+        let readers = applied.values.iter().flat_map(|&v| self.graph.uses(v)).map(|(node, _)| node);
+        let stale: Vec<NodeId> = applied.nodes.iter().copied().chain(readers).collect();
+        self.facts.refresh(self.graph, &stale);
+        Ok(applied)
+    }
+
+    /// Removes what only the removed operators read, before anything new is named: so a new weight can have the name of
+    /// the one that it replaces.
+    fn bury(&mut self, orphans: &[ValueId], rewrite: &Rewrite) {
+        let wanted = |value: ValueId| {
+            let inputs = rewrite.nodes.iter().flat_map(|n| &n.inputs);
+            inputs.chain(rewrite.aliases.iter().map(|(_, with)| with)).any(|o| *o == Operand::Old(value))
+                || rewrite
+                    .nodes
+                    .iter()
+                    .flat_map(|n| &n.outputs)
+                    .any(|t| matches!(t, Some(Target::Takes(v)) if *v == value))
+                || rewrite.aliases.iter().any(|(old, _)| *old == value)
+                || rewrite.constants.iter().any(|(old, _)| *old == value)
+        };
+        for &value in orphans {
+            if self.graph.contains_value(value) && !wanted(value) {
+                let name = self.graph.value(value).name.clone();
+                if remove_if_dead(self.graph, value) {
+                    self.names.release(&name);
+                }
+            }
+        }
+    }
+
+    fn new_values(&mut self, rewrite: &Rewrite) -> Result<Vec<ValueId>, IrError> {
+        (rewrite.values.iter())
+            .map(|spec| {
+                let mut value = Value::named(self.names.fresh(&spec.name));
+                if let Some(data) = &spec.data {
+                    value.ty = ValueType::of(data);
+                    value.data = Some(data.clone());
+                }
+                self.graph.add_value(value)
+            })
+            .collect()
+    }
+
+    fn add_node(
+        &mut self,
+        new: NewNode,
+        values: &[ValueId],
+        root: &Node,
+        made_by: &Arc<Provenance>,
+    ) -> Result<NodeId, IrError> {
+        let inputs: Vec<Option<ValueId>> = (new.inputs.iter())
+            .map(|operand| match operand {
+                Operand::Old(v) => Some(*v),
+                Operand::New(NewValue(i)) => Some(values[*i]),
+                Operand::Absent => None,
+            })
+            .collect();
+        let takes_over = new.outputs.iter().flatten().any(|t| matches!(t, Target::Takes(_)));
+        let outputs: Vec<Option<ValueId>> = (new.outputs.iter())
+            .map(|target| {
+                target.map(|t| match t {
+                    Target::Takes(v) => v,
+                    Target::New(NewValue(i)) => values[i],
+                })
+            })
+            .collect();
+        let name = match outputs.first().copied().flatten() {
+            Some(value) if !takes_over => self.graph.value(value).name.clone(),
+            _ => root.name.clone(),
+        };
+        let mut node = Node::new(new.op, name, new.attrs);
+        node.position = root.position;
+        node.made_by = Some(Arc::clone(made_by));
+        if takes_over {
+            node.extra = root.extra.as_ref().and_then(|e| carried(e));
+        }
+        self.graph.add_node(node, &inputs, &outputs)
+    }
+}
+
+/// Documentation and metadata go with the value; the overload and the device of the old operator do not.
+fn carried(extra: &NodeExtra) -> Option<Box<NodeExtra>> {
+    let kept = NodeExtra { doc: extra.doc.clone(), metadata: extra.metadata.clone(), ..NodeExtra::default() };
+    (kept != NodeExtra::default()).then(|| Box::new(kept))
+}
+
+/// The names of the nodes of the file that these nodes stand for.
+pub(super) fn origins(graph: &Graph, nodes: impl Iterator<Item = NodeId>) -> Vec<Arc<str>> {
+    let mut from: Vec<Arc<str>> = Vec::new();
+    let mut sorted: Vec<NodeId> = nodes.collect();
+    sorted.sort_by_key(|&n| (graph.node(n).position, n));
+    for id in sorted {
+        let node = graph.node(id);
+        match &node.made_by {
+            Some(made) => from.extend(made.from.iter().cloned()),
+            None if !node.name.is_empty() => from.push(node.name.as_str().into()),
+            None => from.extend(graph.node_output(id, 0).map(|v| Arc::from(graph.value(v).name.as_str()))),
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    from.retain(|name| seen.insert(Arc::clone(name)));
+    from
+}
+
+fn agree(old: &ValueType, new: &ValueType) -> Outcome {
+    if let (Some(a), Some(b)) = (old.dtype(), new.dtype()) {
+        if a != b {
+            return Err(Skip::because(format!("the element type would change from {a} to {b}")));
+        }
+    }
+    if let (Some(a), Some(b)) = (old.shape(), new.shape()) {
+        let clash = a.iter().zip(b).any(|(a, b)| a.known().zip(b.known()).is_some_and(|(a, b)| a != b));
+        if a.len() != b.len() || clash {
+            return Err(Skip::because("the dims would change"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether every reader of `old`, and the graph's outputs, can have `new` instead.
+pub(super) fn can_alias(graph: &Graph, old: ValueId, new: ValueId) -> Outcome {
+    let (survivor, gone) = if graph.is_pinned(old) { (old, new) } else { (new, old) };
+    if survivor == old {
+        let fixed =
+            graph.is_pinned(new) || graph.is_input(new) || graph.value(new).origin == Origin::Captured;
+        Skip::unless(!fixed, "it connects an input or another output straight to an output")?;
+    }
+    let to = &graph.value(survivor).name;
+    let shadowed = graph
+        .uses(gone)
+        .iter()
+        .any(|&(user, slot)| slot.is_none() && graph.node(user).attrs.graphs().any(|body| defines(body, to)));
+    Skip::unless(!shadowed, "a body uses the name for a value of its own")
+}
+
+fn defines(body: &Graph, name: &str) -> bool {
+    body.find(name).is_some_and(|v| body.value(v).origin != Origin::Captured)
+        || body.nodes().any(|n| body.node(n).attrs.graphs().any(|inner| defines(inner, name)))
+}
+
+/// Lets everything that reads `old` read `new`. Where `old` is an output of the graph its name survives, and `new`
+/// takes it. Returns the value that is left. The caller has asked [`can_alias`].
+pub(crate) fn alias(graph: &mut Graph, old: ValueId, new: ValueId) -> Result<ValueId, IrError> {
+    if !graph.is_pinned(old) {
+        graph.replace_uses(old, new)?;
+        graph.remove_value(old);
+        return Ok(new);
+    }
+    if let Some((node, slot)) = graph.producer(new) {
+        graph.set_output(node, slot, old)?;
+    } else if let Some(data) = graph.value(new).data.clone() {
+        graph.set_data(old, data);
+    }
+    graph.replace_uses(new, old)?;
+    graph.remove_value(new);
+    Ok(old)
+}
+
+/// Removes a value that nothing produces, reads or promises any more.
+pub(super) fn remove_if_dead(graph: &mut Graph, value: ValueId) -> bool {
+    if !graph.contains_value(value) {
+        return true;
+    }
+    let dead = graph.use_count(value) == 0
+        && !graph.is_pinned(value)
+        && !graph.is_input(value)
+        && graph.producer(value).is_none();
+    if dead {
+        graph.remove_value(value);
+    }
+    dead
+}
