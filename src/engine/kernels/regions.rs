@@ -63,7 +63,6 @@ impl Images {
 struct Align {
     size: (usize, usize),
     ratio: usize,
-    max: bool,
 }
 
 /// Samples of a bin along one axis that are more than this are refused.
@@ -92,7 +91,7 @@ fn roi_align(call: &NodeCall<'_>) -> Outputs {
     };
     let ratio = usize::try_from(call.int_or("sampling_ratio", 0)?);
     let ratio = ratio.map_err(|_| call.invalid("sampling_ratio is negative"))?;
-    let align = Align { size: (size[0] as usize, size[1] as usize), ratio, max };
+    let align = Align { size: (size[0] as usize, size[1] as usize), ratio };
     let scale = f64::from(call.float_or("spatial_scale", 1.0)?);
     for (roi, &batch) in rois.chunks(4).zip(&batches) {
         let batch = call.place(batch, images.batch)?;
