@@ -3,9 +3,10 @@
 use super::{EngineError, NodeCall, kernels};
 use crate::ir::{OpName, TensorData};
 
-/// Whether some engine may evaluate this operator on constants.
+/// Whether some engine may evaluate this operator on constants. (What tract is trusted with, the kernels have too, in
+/// other forms.)
 pub fn covers(op: &OpName) -> bool {
-    kernels::covers(op) || beyond_kernels::covers(op)
+    kernels::covers(op)
 }
 
 /// Evaluates one node on constants.
@@ -17,8 +18,9 @@ pub fn evaluate(call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> {
         return Ok(vec![later]);
     }
     match kernels::eval(call) {
+        #[cfg(feature = "tract")]
         Err(unsupported @ EngineError::Unsupported { .. }) => {
-            beyond_kernels::eval(call).unwrap_or(Err(unsupported))
+            super::tract::eval(call).map_err(|_| unsupported)
         }
         answer => answer,
     }
@@ -49,20 +51,4 @@ fn deferred(call: &NodeCall<'_>) -> Option<TensorData> {
         kernels::eval(&call).ok()?.first()?.bytes().cloned()
     };
     TensorData::deferred(data.dtype(), &dims, data, what, compute).ok()
-}
-
-#[cfg(any())]
-use super::tract::folding as beyond_kernels;
-
-#[cfg(all())]
-mod beyond_kernels {
-    use super::{EngineError, NodeCall, OpName, TensorData};
-
-    pub(super) fn covers(_: &OpName) -> bool {
-        false
-    }
-
-    pub(super) fn eval(_: &NodeCall<'_>) -> Option<Result<Vec<TensorData>, EngineError>> {
-        None
-    }
 }

@@ -9,7 +9,7 @@ use crate::ir::Model;
 use crate::rewrite::{CompiledRule, Select, SetReport, run_rules};
 
 /// What one pass did in a step.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Summary {
     /// Sites changed.
     pub applied: usize,

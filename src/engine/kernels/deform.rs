@@ -1,4 +1,4 @@
-//! DeformConv: a convolution whose kernel's cells are moved by offsets.
+//! `DeformConv`: a convolution whose kernel's cells are moved by offsets.
 
 use super::Kernel;
 use super::conv::Layout;
@@ -42,7 +42,8 @@ impl Bends {
             return Err(call.invalid(format_args!("offset {dims:?} or mask does not fit")));
         }
         let channels = layout.group * layout.inputs;
-        if channels % groups != 0 || cells.checked_mul(plane).is_none_or(|n| n as u64 > call.limit) {
+        if !channels.is_multiple_of(groups) || cells.checked_mul(plane).is_none_or(|n| n as u64 > call.limit)
+        {
             return Err(call.invalid("its channels and groups, or its kernel, do not fit"));
         }
         let mask = mask.map(|m| call.reals(m)).transpose()?;

@@ -1,4 +1,4 @@
-//! What language models have beside Attention: CausalConvWithState, LinearAttention, RotaryEmbedding.
+//! What language models have beside Attention: `CausalConvWithState`, `LinearAttention`, `RotaryEmbedding`.
 
 use super::Kernel;
 use super::attention::swapped;
@@ -56,7 +56,7 @@ fn causal_conv(call: &NodeCall<'_>) -> Outputs {
     Ok(vec![call.real_tensor(dtype, x.dims(), &out)?, call.real_tensor(dtype, &state_dims, &state)?])
 }
 
-/// The sizes of LinearAttention.
+/// The sizes of `LinearAttention`.
 struct Sizes {
     batch: usize,
     steps: usize,
@@ -151,7 +151,9 @@ fn linear_attention(call: &NodeCall<'_>) -> Outputs {
                 for (j, row) in matrix.chunks_mut(s.value).enumerate() {
                     let place = if *n == s.heads { head } else { head * s.key + j };
                     let factor = libm::exp(decay[at * n + place]);
-                    row.iter_mut().for_each(|x| *x *= factor);
+                    for x in row.iter_mut() {
+                        *x *= factor;
+                    }
                 }
             }
             let rate = beta.as_ref().map(|(beta, n)| beta[at * n + if *n == 1 { 0 } else { head }]);
@@ -175,7 +177,9 @@ fn update(matrix: &mut [f64], key: &[f64], value: &[f64], rate: Option<f64>) {
         for (x, row) in key.iter().zip(matrix.chunks(value.len())) {
             add.iter_mut().zip(row).for_each(|(a, m)| *a -= x * m);
         }
-        add.iter_mut().for_each(|a| *a *= rate);
+        for a in &mut add {
+            *a *= rate;
+        }
     }
     for (x, row) in key.iter().zip(matrix.chunks_mut(value.len().max(1))) {
         row.iter_mut().zip(&add).for_each(|(m, a)| *m += x * a);
@@ -187,9 +191,9 @@ fn rotary_embedding(call: &NodeCall<'_>) -> Outputs {
     let (cos, cos_dims) = call.real_input(1)?;
     let (sin, sin_dims) = call.real_input(2)?;
     let wrong = || call.invalid(format_args!("input {:?} and caches {cos_dims:?} do not fit", x.dims()));
-    let (batch, steps, heads, size) = match x.dims() {
-        &[b, h, t, d] => (b, t, h, d),
-        &[b, t, all] => {
+    let (batch, steps, heads, size) = match *x.dims() {
+        [b, h, t, d] => (b, t, h, d),
+        [b, t, all] => {
             let heads = call.int_attr("num_heads")?.and_then(|h| u64::try_from(h).ok()).filter(|&h| h > 0);
             let heads = heads.filter(|h| all % h == 0).ok_or_else(wrong)?;
             (b, t, heads, all / heads)
@@ -263,7 +267,7 @@ mod tests {
         let gates = [f32s(&[1, 2, 1], &[-0.5, -1.0]), f32s(&[1, 2, 1], &[0.5, 1.0])];
         let heads = vec![("q_num_heads", 1.into()), ("kv_num_heads", 1.into())];
         let all = [&[q, k, v, None], &gates[..]].concat();
-        check("LinearAttention", &heads, &all, &[1, 2, 1], &[0.707_106_8, -2.149_711_1]);
+        check("LinearAttention", &heads, &all, &[1, 2, 1], &[std::f64::consts::FRAC_1_SQRT_2, -2.149_711_1]);
         let state = numbers(&run("LinearAttention", &heads, &all, 2).unwrap()[1]).1;
         assert!((state[0] + 0.224_090_4).abs() < 1e-6 && (state[1] + 0.591_969_8).abs() < 1e-6, "{state:?}");
         let mut linear = heads.clone();

@@ -1,4 +1,4 @@
-//! Losses: NegativeLogLikelihoodLoss, SoftmaxCrossEntropyLoss.
+//! Losses: `NegativeLogLikelihoodLoss`, `SoftmaxCrossEntropyLoss`.
 
 use super::Kernel;
 use super::index::Around;

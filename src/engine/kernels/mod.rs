@@ -4,6 +4,9 @@
 //! A kernel never allocates more than [`NodeCall::limit`] for one output without having checked it, and answers
 //! whatever the standard leaves undefined with an error instead of a guess.
 
+// Kernels tell special values apart exactly.
+#![allow(clippy::float_cmp)]
+
 mod activation;
 mod args;
 mod arithmetic;

@@ -1,4 +1,4 @@
-//! TfIdfVectorizer.
+//! `TfIdfVectorizer`.
 
 use std::collections::BTreeMap;
 
@@ -104,7 +104,9 @@ fn vectorize(call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> {
         return Err(call.invalid(format_args!("mode `{mode}` is unknown")));
     }
     if mode == "IDF" {
-        items.iter_mut().for_each(|x| *x = x.min(1.0));
+        for x in &mut items {
+            *x = x.min(1.0);
+        }
     }
     if let Some(weights) = call.attrs.floats("weights").filter(|w| mode != "TF" && !w.is_empty()) {
         let ordered =
@@ -137,11 +139,11 @@ mod tests {
     #[test]
     fn counts_with_skips() {
         let x = Some(TensorData::vector(&[1i32, 1, 3, 3, 3, 7, 8]));
-        check("TfIdfVectorizer", &attrs("TF"), &[x.clone()], &[5], &[2.0, 3.0, 1.0, 3.0, 3.0]);
+        check("TfIdfVectorizer", &attrs("TF"), std::slice::from_ref(&x), &[5], &[2.0, 3.0, 1.0, 3.0, 3.0]);
         let mut weighted = attrs("IDF");
         weighted.push(("weights", AttrValue::Floats(vec![0.5, 1.0, 2.0, 3.0, 4.0])));
-        check("TfIdfVectorizer", &weighted, &[x.clone()], &[5], &[0.5, 1.0, 2.0, 3.0, 4.0]);
-        refused("TfIdfVectorizer", &attrs("COUNT"), &[x.clone()]);
+        check("TfIdfVectorizer", &weighted, std::slice::from_ref(&x), &[5], &[0.5, 1.0, 2.0, 3.0, 4.0]);
+        refused("TfIdfVectorizer", &attrs("COUNT"), std::slice::from_ref(&x));
         refused("TfIdfVectorizer", &attrs("TF")[..5], &[x]);
     }
 }

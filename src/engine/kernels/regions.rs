@@ -1,4 +1,4 @@
-//! Regions of images: MaxRoiPool, NonMaxSuppression, RoiAlign.
+//! Regions of images: `MaxRoiPool`, `NonMaxSuppression`, `RoiAlign`.
 
 use super::Kernel;
 use super::index::Odometer;
@@ -59,11 +59,10 @@ impl Images {
     }
 }
 
-/// The attributes of RoiAlign.
+/// The attributes of `RoiAlign`.
 struct Align {
     size: (usize, usize),
     ratio: usize,
-    max: bool,
 }
 
 /// Samples of a bin along one axis that are more than this are refused.
@@ -92,7 +91,7 @@ fn roi_align(call: &NodeCall<'_>) -> Outputs {
     };
     let ratio = usize::try_from(call.int_or("sampling_ratio", 0)?);
     let ratio = ratio.map_err(|_| call.invalid("sampling_ratio is negative"))?;
-    let align = Align { size: (size[0] as usize, size[1] as usize), ratio, max };
+    let align = Align { size: (size[0] as usize, size[1] as usize), ratio };
     let scale = f64::from(call.float_or("spatial_scale", 1.0)?);
     for (roi, &batch) in rois.chunks(4).zip(&batches) {
         let batch = call.place(batch, images.batch)?;
@@ -128,7 +127,7 @@ fn roi_align(call: &NodeCall<'_>) -> Outputs {
     Ok(vec![call.real_tensor(dtype, &out, &items)?])
 }
 
-/// One bin of RoiAlign: its corner, the distance of its samples, and their number.
+/// One bin of `RoiAlign`: its corner, the distance of its samples, and their number.
 fn bin(
     images: &Images,
     plane: &[f64],
@@ -188,9 +187,10 @@ fn max_roi_pool(call: &NodeCall<'_>) -> Outputs {
 type Corners = [f64; 4];
 
 fn corners(b: &[f64], center: bool) -> Corners {
-    match center {
-        true => [b[0] - b[2] / 2.0, b[1] - b[3] / 2.0, b[0] + b[2] / 2.0, b[1] + b[3] / 2.0],
-        false => [b[0].min(b[2]), b[1].min(b[3]), b[0].max(b[2]), b[1].max(b[3])],
+    if center {
+        [b[0] - b[2] / 2.0, b[1] - b[3] / 2.0, b[0] + b[2] / 2.0, b[1] + b[3] / 2.0]
+    } else {
+        [b[0].min(b[2]), b[1].min(b[3]), b[0].max(b[2]), b[1].max(b[3])]
     }
 }
 

@@ -1,4 +1,4 @@
-//! Sampling between the places of a tensor: AffineGrid, GridSample, and what other operators need of it.
+//! Sampling between the places of a tensor: `AffineGrid`, `GridSample`, and what other operators need of it.
 
 use super::Kernel;
 use super::index::{Odometer, count, strides};
@@ -78,9 +78,12 @@ fn affine_grid(call: &NodeCall<'_>) -> Outputs {
     }
     let out: Vec<u64> = [*n].into_iter().chain(spatial.iter().copied()).chain([rank as u64]).collect();
     let mut items = Vec::with_capacity(call.sized(dtype, &out)?);
-    let coordinate = |(&at, &d): (&u64, &u64)| match corners {
-        true => -1.0 + 2.0 * at as f64 / (d as f64 - 1.0),
-        false => (2.0 * at as f64 + 1.0) / d as f64 - 1.0,
+    let coordinate = |(&at, &d): (&u64, &u64)| {
+        if corners {
+            -1.0 + 2.0 * at as f64 / (d as f64 - 1.0)
+        } else {
+            (2.0 * at as f64 + 1.0) / d as f64 - 1.0
+        }
     };
     for matrix in theta.chunks(rank * (rank + 1)) {
         let mut walk = Odometer::new(spatial);
@@ -151,11 +154,12 @@ impl Sampler {
     /// The coordinate that a number of the grid stands for.
     fn coordinate(&self, call: &NodeCall<'_>, n: f64, size: u64) -> Result<f64, EngineError> {
         let d = size as f64;
-        let full = if self.corners { (n + 1.0) / 2.0 * (d - 1.0) } else { ((n + 1.0) * d - 1.0) / 2.0 };
+        let full = if self.corners { f64::midpoint(n, 1.0) * (d - 1.0) } else { ((n + 1.0) * d - 1.0) / 2.0 };
         let mut x = full;
         if self.mode == Mode::Nearest {
             let (n, d) = (n as f32, d as f32);
-            let short = if self.corners { (n + 1.0) / 2.0 * (d - 1.0) } else { ((n + 1.0) * d - 1.0) / 2.0 };
+            let short =
+                if self.corners { f32::midpoint(n, 1.0) * (d - 1.0) } else { ((n + 1.0) * d - 1.0) / 2.0 };
             x = full.round_ties_even();
             if x != f64::from(short.round_ties_even()) {
                 return Err(call.unsupported("a coordinate too near a tie to be told in `float`"));

@@ -1,4 +1,4 @@
-//! Signals: DFT, STFT, window functions, MelWeightMatrix.
+//! Signals: DFT, STFT, window functions, `MelWeightMatrix`.
 
 use std::f64::consts::{LN_10, PI};
 
@@ -24,7 +24,7 @@ type Complex = (f64, f64);
 
 /// `exp(sign * 2πi * k / n)`.
 fn root(k: usize, n: usize, sign: f64) -> Complex {
-    if 4 * k % n == 0 {
+    if (4 * k).is_multiple_of(n) {
         return [(1.0, 0.0), (0.0, sign), (-1.0, 0.0), (0.0, -sign)][4 * k / n % 4];
     }
     let angle = sign * 2.0 * PI * k as f64 / n as f64;
@@ -42,7 +42,7 @@ fn plus(a: Complex, b: Complex) -> Complex {
 /// The transform, not scaled; `sign` is -1 forward and 1 backward. Halves while the length is even.
 fn transform(x: &[Complex], sign: f64) -> Vec<Complex> {
     let n = x.len();
-    if n % 2 != 0 || n == 0 {
+    if !n.is_multiple_of(2) || n == 0 {
         let roots: Vec<Complex> = (0..n).map(|k| root(k, n, sign)).collect();
         let one = |k: usize| {
             x.iter().enumerate().fold((0.0, 0.0), |sum, (j, &v)| plus(sum, times(v, roots[j * k % n])))
@@ -102,20 +102,8 @@ fn dft(call: &NodeCall<'_>) -> Outputs {
     for (i, start) in around.lanes().take(result.len()).enumerate() {
         let at = |k: usize| complex(&items, start + k * around.inner, is_complex);
         let bin = |k: usize| match k {
-            _ if !real_out => {
-                if k < own {
-                    at(k)
-                } else {
-                    (0.0, 0.0)
-                }
-            }
-            _ if k <= n / 2 => {
-                if k < own {
-                    at(k)
-                } else {
-                    (0.0, 0.0)
-                }
-            }
+            _ if !real_out && k < own => at(k),
+            _ if k <= n / 2 && k < own => at(k),
             _ if n - k < own => (at(n - k).0, -at(n - k).1),
             _ => (0.0, 0.0),
         };
