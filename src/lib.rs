@@ -11,3 +11,4 @@ pub mod prelude;
 pub mod recipe;
 pub mod rewrite;
 pub mod schema;
+pub mod scratch;

@@ -2,11 +2,17 @@
 
 pub mod compare;
 pub mod data;
+pub mod fold;
 mod hints;
 pub mod inputs;
+pub mod interpret;
 pub(crate) mod kernels;
 mod npy;
+#[cfg(feature = "ort")]
+pub mod ort;
 mod random;
+#[cfg(feature = "tract")]
+pub mod tract;
 pub mod verify;
 
 use std::collections::BTreeMap;

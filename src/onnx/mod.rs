@@ -1,5 +1,6 @@
 //! The ONNX file format: file ⇄ protobuf ⇄ IR, external data, the opset dialect and the ONNX text syntax.
 
+pub(crate) mod dialect;
 mod error;
 mod external;
 mod hash;
@@ -16,6 +17,7 @@ mod visit;
 mod warning;
 mod write;
 
+pub use dialect::Unsayable;
 pub use error::{ExternalFault, OnnxError, TensorFault};
 pub use load::{load, load_bytes};
 pub use save::{EXTERNAL_THRESHOLD, ExternalData, SaveOptions, SaveReport, save};
@@ -39,7 +41,7 @@ pub struct Loaded {
 /// A node that the target opset has no form for.
 pub fn encode(model: Checked<'_>) -> Result<Vec<u8>, OnnxError> {
     use prost::Message;
-    Ok(write::write(model)?.encode_to_vec())
+    Ok(write::write(model)?.resolved()?.encode_to_vec())
 }
 
 /// Reads a model in the ONNX text syntax.
@@ -67,5 +69,5 @@ pub fn from_text_with(text: &str, fill: &mut Fill<'_>) -> Result<Loaded, OnnxErr
 /// # Errors
 /// As [`encode`].
 pub fn to_text(model: Checked<'_>, max_elements: usize) -> Result<String, OnnxError> {
-    Ok(text::print_model(&write::write(model)?, &text::PrintOptions { max_elements }))
+    Ok(text::print_model(&write::write(model)?.resolved()?, &text::PrintOptions { max_elements }))
 }

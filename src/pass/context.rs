@@ -1,6 +1,6 @@
 //! What a pass may know and use besides the model.
 
-use crate::engine::{EngineError, NodeCall};
+use crate::engine::{EngineError, NodeCall, kernels};
 use crate::ir::{Graph, Model, NodeId, OpName, TensorData};
 use crate::rewrite::{Names, Scope, Select, visit_graphs};
 use crate::schema::Target;
@@ -56,6 +56,11 @@ impl<'a> PassContext<'a> {
             evaluate,
             can_evaluate,
         }
+    }
+
+    /// The context of a run over a model that is evaluated with our own kernels alone.
+    pub fn with_kernels(model: &Model) -> Self {
+        Self::new(model, &kernels::eval, &kernels::covers)
     }
 
     /// Whether the step may change these nodes together.

@@ -237,3 +237,58 @@ fn rotary_embedding(call: &NodeCall<'_>) -> Outputs {
     }
     Ok(vec![call.real_tensor(x.dtype(), x.dims(), &items)?])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::case::{check, f32s, i64s, numbers, refused, run};
+
+    #[test]
+    fn causal_convolution_keeps_its_state() {
+        let x = || f32s(&[1, 2, 2], &[1.0, 2.0, 3.0, 4.0]);
+        let w = || f32s(&[2, 1, 2], &[1.0, 10.0, 1.0, -1.0]);
+        let all = [x(), w(), f32s(&[2], &[0.5, 0.0]), f32s(&[1, 2, 1], &[7.0, 8.0])];
+        check("CausalConvWithState", &[], &all, &[1, 2, 2], &[17.5, 21.5, 5.0, -1.0]);
+        let silu = [("activation", "silu".into())];
+        let want = [9.999_546_1, 21.0 - 3.4e-9, -0.142_277_6, -0.268_941_4];
+        check("CausalConvWithState", &silu, &[x(), w()], &[1, 2, 2], &want);
+        let state = &run("CausalConvWithState", &[], &all, 2).unwrap()[1];
+        assert_eq!(numbers(state), (vec![1, 2, 1], vec![2.0, 4.0]));
+        refused("CausalConvWithState", &[], &[x(), f32s(&[1, 1, 2], &[0.0; 2])]);
+    }
+
+    #[test]
+    fn state_is_updated_by_the_rule() {
+        let (q, k) = (f32s(&[1, 2, 2], &[1.0, 2.0, 3.0, 4.0]), f32s(&[1, 2, 2], &[1.0, 0.0, 0.5, 0.5]));
+        let v = f32s(&[1, 2, 1], &[2.0, -1.0]);
+        let gates = [f32s(&[1, 2, 1], &[-0.5, -1.0]), f32s(&[1, 2, 1], &[0.5, 1.0])];
+        let heads = vec![("q_num_heads", 1.into()), ("kv_num_heads", 1.into())];
+        let all = [&[q, k, v, None], &gates[..]].concat();
+        check("LinearAttention", &heads, &all, &[1, 2, 1], &[0.707_106_8, -2.149_711_1]);
+        let state = numbers(&run("LinearAttention", &heads, &all, 2).unwrap()[1]).1;
+        assert!((state[0] + 0.224_090_4).abs() < 1e-6 && (state[1] + 0.591_969_8).abs() < 1e-6, "{state:?}");
+        let mut linear = heads.clone();
+        linear.extend([("update_rule", "linear".into()), ("scale", 1f32.into())]);
+        check("LinearAttention", &linear, &all[..3], &[1, 2, 1], &[2.0, 2.5]);
+        refused("LinearAttention", &heads, &all[..3]);
+        refused("LinearAttention", &linear, &all);
+    }
+
+    #[test]
+    fn rotates_by_position() {
+        let x = || f32s(&[1, 1, 1, 4], &[1.0, 2.0, 3.0, 4.0]);
+        let (c, s) = (|| f32s(&[2, 2], &[1.0, 0.0, 0.5, 0.6]), || f32s(&[2, 2], &[0.0, 1.0, 0.5, 0.8]));
+        let at = |p: i64| [x(), c(), s(), i64s(&[1, 1], &[p])];
+        check("RotaryEmbedding", &[], &at(1), &[1, 1, 1, 4], &[-1.0, -2.0, 2.0, 4.0]);
+        check(
+            "RotaryEmbedding",
+            &[("interleaved", 1.into())],
+            &at(1),
+            &[1, 1, 1, 4],
+            &[-0.5, 1.5, -1.4, 4.8],
+        );
+        let half = [f32s(&[1, 1, 2], &[1.0, 1.0]), f32s(&[1, 1, 1], &[0.0]), f32s(&[1, 1, 1], &[1.0])];
+        check("RotaryEmbedding", &[("num_heads", 1.into())], &half, &[1, 1, 2], &[-1.0, 1.0]);
+        refused("RotaryEmbedding", &[], &at(2));
+        refused("RotaryEmbedding", &[], &[x(), c(), s()]);
+    }
+}

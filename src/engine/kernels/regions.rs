@@ -241,3 +241,58 @@ fn non_max_suppression(call: &NodeCall<'_>) -> Outputs {
     call.sized(DType::Int64, &dims)?;
     Ok(vec![TensorData::from_slice(&dims, &selected).map_err(|e| call.invalid(e))?])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::case::{check, f32s, i64s, refused};
+    use crate::ir::{AttrValue, TensorData};
+
+    fn image() -> Option<TensorData> {
+        f32s(&[1, 1, 3, 3], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
+    }
+
+    #[test]
+    fn aligned_regions() {
+        let roi = || f32s(&[1, 4], &[0.0, 0.0, 2.0, 2.0]);
+        for (transform, mode, want) in [
+            ("half_pixel", "avg", [0.875, 3.5]),
+            ("half_pixel", "max", [1.0, 3.0]),
+            ("output_half_pixel", "avg", [2.5, 5.5]),
+            ("output_half_pixel", "max", [1.875, 3.0]),
+        ] {
+            let attrs = [
+                ("output_height", 2.into()),
+                ("sampling_ratio", 2.into()),
+                ("mode", mode.into()),
+                ("coordinate_transformation_mode", transform.into()),
+            ];
+            check("RoiAlign", &attrs, &[image(), roi(), i64s(&[1], &[0])], &[1, 1, 2, 1], &want);
+        }
+        refused("RoiAlign", &[], &[image(), roi(), i64s(&[1], &[1])]);
+        refused("RoiAlign", &[], &[image(), f32s(&[1, 3], &[0.0; 3]), i64s(&[1], &[0])]);
+    }
+
+    #[test]
+    fn pooled_regions() {
+        let shape = [("pooled_shape", AttrValue::Ints(vec![1, 2]))];
+        let roi = f32s(&[1, 5], &[0.0, 1.0, 0.0, 2.0, 1.0]);
+        check("MaxRoiPool", &shape, &[image(), roi], &[1, 1, 1, 2], &[4.0, 5.0]);
+        refused("MaxRoiPool", &shape, &[image(), f32s(&[1, 5], &[9.0, 0.0, 0.0, 1.0, 1.0])]);
+    }
+
+    #[test]
+    fn keeps_the_best_boxes() {
+        let boxes = f32s(&[1, 3, 4], &[0.0, 0.0, 1.0, 1.0, 0.0, 0.5, 1.0, 1.5, 3.0, 3.0, 2.0, 2.0]);
+        let scores = f32s(&[1, 1, 3], &[0.5, 0.9, 0.5]);
+        let call = |most: i64, iou: f32, least: f32| {
+            [boxes.clone(), scores.clone(), i64s(&[1], &[most]), f32s(&[1], &[iou]), f32s(&[1], &[least])]
+        };
+        // The first two overlap by a third: equal to the threshold is not above it.
+        check("NonMaxSuppression", &[], &call(3, 0.5, 0.0), &[3, 3], &[0., 0., 1., 0., 0., 0., 0., 0., 2.]);
+        check("NonMaxSuppression", &[], &call(3, 0.3, 0.0), &[2, 3], &[0.0, 0.0, 1.0, 0.0, 0.0, 2.0]);
+        check("NonMaxSuppression", &[], &call(1, 0.3, 0.0), &[1, 3], &[0.0, 0.0, 1.0]);
+        check("NonMaxSuppression", &[], &call(3, 0.3, 0.6), &[1, 3], &[0.0, 0.0, 1.0]);
+        check("NonMaxSuppression", &[], &[boxes.clone(), scores.clone()], &[0, 3], &[]);
+        refused("NonMaxSuppression", &[], &[boxes, f32s(&[1, 1, 2], &[0.0; 2])]);
+    }
+}

@@ -230,3 +230,47 @@ fn grid_sample(call: &NodeCall<'_>) -> Outputs {
     }
     Ok(vec![call.real_tensor(x.dtype(), &out, &result)?])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::case::{check, f32s, i64s, refused};
+    use crate::ir::AttrValue;
+
+    #[test]
+    fn samples_in_every_mode() {
+        let x = || f32s(&[1, 1, 2, 2], &[1.0, 2.0, 3.0, 4.0]);
+        let grid = || f32s(&[1, 1, 3, 2], &[-1.0, -1.0, 0.5, 0.25, 1.5, 0.0]);
+        for (mode, padding, corners, want) in [
+            ("nearest", "zeros", 0, [1.0, 4.0, 0.0]),
+            ("nearest", "border", 1, [1.0, 4.0, 2.0]),
+            ("nearest", "reflection", 0, [1.0, 4.0, 2.0]),
+            ("linear", "zeros", 0, [0.25, 3.5, 0.0]),
+            ("linear", "zeros", 1, [1.0, 3.0, 2.25]),
+            ("linear", "border", 0, [1.0, 3.5, 3.0]),
+            ("linear", "reflection", 1, [1.0, 3.0, 2.75]),
+            ("cubic", "zeros", 0, [0.109_375, 4.039_062_5, 0.0]),
+            ("cubic", "border", 1, [1.0, 3.052_734_375, 3.0]),
+            ("cubic", "reflection", 1, [1.0, 3.210_937_5, 2.843_75]),
+        ] {
+            let attrs =
+                [("mode", mode.into()), ("padding_mode", padding.into()), ("align_corners", corners.into())];
+            check("GridSample", &attrs, &[x(), grid()], &[1, 1, 1, 3], &want);
+        }
+        let line = f32s(&[1, 1, 2], &[1.0, 2.0]);
+        check("GridSample", &[], &[line, f32s(&[1, 2, 1], &[0.0, 0.5])], &[1, 1, 2], &[1.5, 2.0]);
+        refused("GridSample", &[("mode", "round".into())], &[x(), grid()]);
+        refused("GridSample", &[], &[x(), f32s(&[1, 1, 3, 1], &[0.0; 3])]);
+    }
+
+    #[test]
+    fn affine_grids() {
+        let theta = || f32s(&[1, 2, 3], &[1.0, 0.0, 0.5, 0.0, 2.0, -1.0]);
+        let size = || i64s(&[4], &[1, 1, 2, 2]);
+        let want = [0.0, -2.0, 1.0, -2.0, 0.0, 0.0, 1.0, 0.0];
+        check("AffineGrid", &[], &[theta(), size()], &[1, 2, 2, 2], &want);
+        let corners = [("align_corners", AttrValue::Int(1))];
+        let want = [-0.5, -3.0, 1.5, -3.0, -0.5, 1.0, 1.5, 1.0];
+        check("AffineGrid", &corners, &[theta(), size()], &[1, 2, 2, 2], &want);
+        refused("AffineGrid", &[], &[theta(), i64s(&[4], &[2, 1, 2, 2])]);
+    }
+}

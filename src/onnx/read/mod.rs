@@ -17,6 +17,7 @@ use prost::Message;
 pub(in crate::onnx) use tensor::{tensor, typed_field};
 
 use crate::ir::{AttrValue, Attrs, Function, Graph, Metadata, Model, ModelMeta, OpName, OpsetId};
+use crate::onnx::dialect;
 use crate::onnx::error::OnnxError;
 use crate::onnx::external::ExternalFiles;
 use crate::onnx::proto::tensor_proto::DataLocation;
@@ -49,7 +50,9 @@ pub(in crate::onnx) fn read(
         opsets.push(OpsetId { domain: String::new(), version: 1 });
     }
     let meta = reader.meta(proto)?;
-    Ok((Model { graph, opsets, functions, meta }, reader.warnings))
+    let mut model = Model { graph, opsets, functions, meta };
+    dialect::upgrade(&mut model)?;
+    Ok((model, reader.warnings))
 }
 
 /// The state of reading one file.
