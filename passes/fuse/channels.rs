@@ -7,7 +7,7 @@ pub(super) struct Layer {
     /// How many there are.
     pub channels: usize,
     weight: TensorData,
-    weight_name: String,
+    weight_var: ConstVar,
     /// Rows and columns of output channels: `Conv` has the channels in axis 0 for every group; `ConvTranspose` has
     /// `[input channels, output channels / group, …]`.
     layout: Layout,
@@ -31,10 +31,12 @@ impl Layer {
             (dims[0], Layout::Rows)
         } else {
             Skip::unless(group > 0 && dims[0] % group == 0, "group does not divide the input channels")?;
-            (dims[1] * group, Layout::Transposed { group })
+            let channels = dims[1].checked_mul(group);
+            let channels =
+                channels.ok_or_else(|| Skip::because("group does not divide the input channels"))?;
+            (channels, Layout::Transposed { group })
         };
-        let weight_name = m.name(m.constant(weight)).to_owned();
-        Ok(Self { channels, weight: data, weight_name, layout, bias: m.optional(bias) })
+        Ok(Self { channels, weight: data, weight_var: weight, layout, bias: m.optional(bias) })
     }
 
     /// The bias per output channel; zeros where there is none.
@@ -53,17 +55,46 @@ impl Layer {
         scale: Option<&[f64]>,
         bias: &[f64],
     ) -> Result<[Operand; 2], Skip> {
-        let finite = scale.unwrap_or_default().iter().chain(bias).all(|x| x.is_finite());
+        let data = TensorData::from_f64s(self.weight.dtype(), &[self.channels as u64], bias);
+        let data = data.ok_or_else(|| Skip::because("the weight is not floating point"))?;
+        let finite = data.to_f64s().is_some_and(|items| items.iter().all(|x| x.is_finite()));
+        let finite = finite && scale.unwrap_or_default().iter().all(|x| x.is_finite());
         Skip::unless(finite, "a fused parameter would not be finite")?;
-        let not_float = || Skip::because("the weight is not floating point");
         let weight = match scale {
-            None => self.weight.clone(),
-            Some(k) => self.weight.map_f64(|i, x| x * k[self.channel(i)]).ok_or_else(not_float)?,
+            None => m.constant(self.weight_var).into(),
+            Some(k) => {
+                let weight = self.scaled(k)?;
+                rw.constant(m.name(m.constant(self.weight_var)), weight)
+            }
         };
-        let data = TensorData::from_f64s(self.weight.dtype(), &[self.channels as u64], bias)
-            .ok_or_else(not_float)?;
+        if self.bias.is_none() && bias.iter().all(|&b| b == 0.0) {
+            return Ok([weight, Operand::Absent]);
+        }
         let name = self.bias.map_or_else(|| format!("{}_bias", m.name(output)), |v| m.name(v).to_owned());
-        Ok([rw.constant(&self.weight_name, weight), rw.constant(name, data)])
+        Ok([weight, rw.constant(name, data)])
+    }
+
+    /// The weight with each output channel scaled. Rounding to the element type must not overflow, and must not leave
+    /// a channel nothing but the few bits of the smallest numbers.
+    fn scaled(&self, k: &[f64]) -> Result<TensorData, Skip> {
+        let (least, most) = match self.weight.dtype() {
+            DType::Float16 => (6.103_515_625e-5, 65504.0),
+            DType::Double => (f64::MIN_POSITIVE, f64::MAX),
+            // bfloat16 has the exponents of float.
+            _ => (f64::from(f32::MIN_POSITIVE), 3.389_531_389_251_535_5e38),
+        };
+        let (mut finite, mut largest) = (true, vec![0f64; self.channels]);
+        let weight = self.weight.map_f64(|i, x| {
+            let channel = self.channel(i);
+            let product = x * k[channel];
+            finite &= product.abs() <= most;
+            largest[channel] = largest[channel].max(product.abs());
+            product
+        });
+        let tiny = largest.iter().any(|&x| x > 0.0 && x < least);
+        Skip::unless(finite, "a fused parameter would not be finite")?;
+        Skip::unless(!tiny, "a fused parameter would be too small for its type")?;
+        weight.ok_or_else(|| Skip::because("the weight is not floating point"))
     }
 
     /// The output channel of one element of the weight.

@@ -234,6 +234,9 @@ fn outputs_of(
     inputs: &[Option<(&Fact, Option<&TensorData>)>],
     calc: &mut Calc<'_>,
 ) -> Vec<Fact> {
+    if node.attrs.has_refs() {
+        return vec![Fact::Unknown; node.output_count()];
+    }
     let standard = node.op.domain.is_empty();
     let facts: Vec<Option<&Fact>> = inputs.iter().map(|i| i.map(|(fact, _)| fact)).collect();
     if standard && node.opaque.is_none() {
