@@ -6,8 +6,8 @@ pub use serde::{Deserialize, Serialize};
 pub use crate::analysis::Facts;
 pub use crate::engine::{EngineError, NodeCall};
 pub use crate::ir::{
-    AttrValue, Attrs, DType, Dim, Function, Graph, IrError, Model, Node, NodeId, OpName, Origin, Slots,
-    TensorData, Value, ValueId, ValueType,
+    AttrValue, Attrs, DType, Dim, Function, Graph, IrError, Model, Node, NodeId, OpName, OpsetId, Origin,
+    Slots, TensorData, Value, ValueId, ValueType,
 };
 pub(crate) use crate::pass::each_graph;
 pub use crate::pass::{Family, Limits, Pass, PassContext, PassMeta, Rule, Summary, Target};
@@ -20,7 +20,9 @@ pub use crate::rewrite::{
 pub fn is_pure(graph: &Graph, id: NodeId) -> bool {
     let node = graph.node(id);
     let may_train = node.op.is("Dropout")
-        && graph.node_input(id, 2).is_some_and(|v| graph.constant(v).and_then(TensorData::to_i64) != Some(0));
+        && (node.opaque.is_some()
+            || (graph.node_input(id, 2))
+                .is_some_and(|v| graph.constant(v).and_then(TensorData::to_i64) != Some(0)));
     node.op.domain.is_empty()
         && !may_train
         && !crate::schema::is_random(&node.op.domain, &node.op.name)

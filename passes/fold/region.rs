@@ -36,7 +36,7 @@ impl Plan {
             let node = scope.graph.node(id);
             let constant = |v: ValueId| made.contains(&v) || scope.graph.constant(v).is_some();
             let given = scope.graph.node_inputs(id).into_iter().flatten().all(constant);
-            if given && node.opaque.is_none() && cx.can_evaluate(&node.op) {
+            if given && node.opaque.is_none() && !node.attrs.has_refs() && cx.can_evaluate(&node.op) {
                 plan.foldable.insert(id);
             } else if let Some(data) = known_from_dims(scope, id) {
                 plan.from_dims.insert(id, data);

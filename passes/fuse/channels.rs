@@ -7,7 +7,7 @@ pub(super) struct Layer {
     /// How many there are.
     pub channels: usize,
     weight: TensorData,
-    weight_name: String,
+    weight_var: ConstVar,
     /// Rows and columns of output channels: `Conv` has the channels in axis 0 for every group; `ConvTranspose` has
     /// `[input channels, output channels / group, …]`.
     layout: Layout,
@@ -32,10 +32,12 @@ impl Layer {
             (dims[0], Layout::Rows)
         } else {
             Skip::unless(group > 0 && dims[0] % group == 0, "group does not divide the input channels")?;
-            (dims[1] * group, Layout::Transposed { group })
+            let channels = dims[1].checked_mul(group);
+            let channels =
+                channels.ok_or_else(|| Skip::because("group does not divide the input channels"))?;
+            (channels, Layout::Transposed { group })
         };
-        let weight_name = m.name(m.constant(weight)).to_owned();
-        Ok(Self { channels, weight: data, weight_name, layout, bias: m.optional(bias) })
+        Ok(Self { channels, weight: data, weight_var: weight, layout, bias: m.optional(bias) })
     }
 
     /// The bias per output channel; zeros where there is none.
@@ -54,34 +56,63 @@ impl Layer {
         scale: Option<&[f64]>,
         bias: &[f64],
     ) -> Result<[Operand; 2], Skip> {
-        let finite = scale.unwrap_or_default().iter().chain(bias).all(|x| x.is_finite());
+        let data = TensorData::from_f64s(self.weight.dtype(), &[self.channels as u64], bias);
+        let data = data.ok_or_else(|| Skip::because("the weight is not floating point"))?;
+        let finite = data.to_f64s().is_some_and(|items| items.iter().all(|x| x.is_finite()));
+        let finite = finite && scale.unwrap_or_default().iter().all(|x| x.is_finite());
         Skip::unless(finite, "a fused parameter would not be finite")?;
-        let not_float = || Skip::because("the weight is not floating point");
         let weight = match scale {
-            None => self.weight.clone(),
-            Some(k) => self.scaled(k).ok_or_else(not_float)?,
+            None => m.constant(self.weight_var).into(),
+            Some(k) => {
+                let weight = self.scaled(k)?;
+                rw.constant(m.name(m.constant(self.weight_var)), weight)
+            }
         };
-        let data = TensorData::from_f64s(self.weight.dtype(), &[self.channels as u64], bias)
-            .ok_or_else(not_float)?;
+        if self.bias.is_none() && bias.iter().all(|&b| b == 0.0) {
+            return Ok([weight, Operand::Absent]);
+        }
         let name = self.bias.map_or_else(|| format!("{}_bias", m.name(output)), |v| m.name(v).to_owned());
-        Ok([rw.constant(&self.weight_name, weight), rw.constant(name, data)])
+        Ok([weight, rw.constant(name, data)])
     }
 
-    /// The weight with each output channel scaled; a large one is computed when it is written.
-    fn scaled(&self, scale: &[f64]) -> Option<TensorData> {
+    /// The weight with each output channel scaled; a large one is computed when it is written. Rounding to the element
+    /// type must not overflow, and must not leave a channel nothing but the few bits of the smallest numbers.
+    fn scaled(&self, scale: &[f64]) -> Result<TensorData, Skip> {
         const DEFER: u64 = 64 << 10;
+        self.check_range(scale)?;
         let (layout, k) = (self.layout, scale.to_vec());
         let apply = move |weight: &TensorData| {
             let channel_of = layout.channels(weight.dims());
             weight.map_f64(|i, x| x * k[channel_of(i)])
         };
         if self.weight.byte_len() < DEFER {
-            return apply(&self.weight);
+            return apply(&self.weight).ok_or_else(|| Skip::because("the weight is not floating point"));
         }
         let group = if let Layout::Transposed { group } = layout { group as u64 } else { 0 };
         let what = [group].into_iter().chain(scale.iter().map(|k| k.to_bits())).collect();
         let bytes = move |weight: &TensorData| apply(weight)?.bytes().cloned();
-        TensorData::deferred(self.weight.dtype(), self.weight.dims(), &self.weight, what, bytes).ok()
+        TensorData::deferred(self.weight.dtype(), self.weight.dims(), &self.weight, what, bytes)
+            .map_err(|e| Skip::because(e.to_string()))
+    }
+
+    fn check_range(&self, k: &[f64]) -> Result<(), Skip> {
+        let (least, most) = match self.weight.dtype() {
+            DType::Float16 => (6.103_515_625e-5, 65504.0),
+            DType::Double => (f64::MIN_POSITIVE, f64::MAX),
+            // bfloat16 has the exponents of float.
+            _ => (f64::from(f32::MIN_POSITIVE), 3.389_531_389_251_535_5e38),
+        };
+        let channel_of = self.layout.channels(self.weight.dims());
+        let (mut finite, mut largest) = (true, vec![0f64; self.channels]);
+        self.weight.each_f64(|i, x| {
+            let channel = channel_of(i);
+            let product = (x * k[channel]).abs();
+            finite &= product <= most;
+            largest[channel] = largest[channel].max(product);
+        });
+        let tiny = largest.iter().any(|&x| x > 0.0 && x < least);
+        Skip::unless(finite, "a fused parameter would not be finite")?;
+        Skip::unless(!tiny, "a fused parameter would be too small for its type")
     }
 }
 

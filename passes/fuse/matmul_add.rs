@@ -4,8 +4,9 @@ use crate::prelude::*;
 
 /// Fuse `MatMul` of two matrices followed by `Add` into one `Gemm`.
 ///
-/// *Left alone:* operands that are not known to have rank 2, an addend that would widen the product, element types
-/// that `Gemm` lacks at the written opset, and a product that is read by anything else.
+/// *Left alone:* operands that are not known to have rank 2, an addend that would widen the product, integers
+/// (which most runtimes multiply in `MatMul` only) and other element types that `Gemm` lacks at the written opset, and a
+/// product that is read by anything else.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FuseMatmulAdd {}
@@ -26,10 +27,8 @@ impl Rule for FuseMatmulAdd {
             }
             Skip::unless(ranks == [Some(2); 2], "an operand is not known to have rank 2")?;
             let dtype = m.dtype(a).ok_or_else(|| Skip::because("the element type is not known"))?;
-            Skip::unless(
-                m.target().supports_type("Gemm", dtype),
-                "Gemm lacks the element type at this opset",
-            )?;
+            let allowed = dtype.has_f64s() && m.target().supports_type("Gemm", dtype);
+            Skip::unless(allowed, "Gemm lacks the element type, or few runtimes have it")?;
             let rank = facts.rank(c).ok_or_else(|| Skip::because("the rank of the addend is not known"))?;
             let fits = rank <= 2 && {
                 let fits = |axis_from_back: usize, of: ValueId, of_axis: usize| {

@@ -21,7 +21,9 @@ impl Pass for InlineConstantIf {
     fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
         let mut summary = Summary::default();
         each_graph(model, cx, &mut |scope, _| {
-            for node in scope.graph.order()? {
+            // A branch may hold further Ifs, whose order among each other does not matter.
+            let mut open: Vec<NodeId> = scope.graph.order()?.into_iter().rev().collect();
+            while let Some(node) = open.pop() {
                 if !scope.graph.node(node).is("If") {
                     continue;
                 }
@@ -38,7 +40,7 @@ impl Pass for InlineConstantIf {
                     summary.skip("the branch is missing");
                     continue;
                 };
-                scope.splice(node, body, &Slots::new(), META.id)?;
+                open.extend(scope.splice(node, body, &Slots::new(), META.id)?);
                 summary.applied += 1;
             }
             Ok(())

@@ -16,25 +16,38 @@ impl Pass for DropDead {
 
     fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
         let mut summary = Summary::default();
-        each_graph(model, cx, &mut |scope, _| {
-            let order = scope.graph.order()?;
-            for node in order.into_iter().rev() {
-                let outputs = scope.graph.node_outputs(node);
-                let needed = |&v: &ValueId| scope.graph.use_count(v) > 0 || scope.graph.is_pinned(v);
-                if !outputs.iter().flatten().any(needed) {
-                    scope.remove_node(node);
-                    summary.applied += 1;
-                }
-            }
-            let values: Vec<ValueId> = scope.graph.values().collect();
-            for value in values {
-                let held = scope.graph.value(value).origin == Origin::Local;
-                if scope.remove_if_dead(value) && held {
-                    summary.applied += 1;
-                }
-            }
-            Ok(())
-        })?;
+        // Outer graphs come before inner ones: what a body no longer captures is dead in the next round.
+        let mut changed = true;
+        while std::mem::take(&mut changed) {
+            each_graph(model, cx, &mut |scope, _| {
+                let removed = sweep(scope, &mut summary)?;
+                changed |= removed;
+                Ok(())
+            })?;
+        }
         Ok(summary)
     }
+}
+
+/// Removes what is dead in one graph. Whether anything was.
+fn sweep(scope: &mut Scope<'_>, summary: &mut Summary) -> Result<bool, IrError> {
+    let mut removed = false;
+    for node in scope.graph.order()?.into_iter().rev() {
+        let outputs = scope.graph.node_outputs(node);
+        let needed = |&v: &ValueId| scope.graph.use_count(v) > 0 || scope.graph.is_pinned(v);
+        if !outputs.iter().flatten().any(needed) {
+            scope.remove_node(node);
+            summary.applied += 1;
+            removed = true;
+        }
+    }
+    let values: Vec<ValueId> = scope.graph.values().collect();
+    for value in values {
+        let held = scope.graph.value(value).origin == Origin::Local;
+        if scope.remove_if_dead(value) {
+            summary.applied += usize::from(held);
+            removed = true;
+        }
+    }
+    Ok(removed)
 }

@@ -1,19 +1,23 @@
 //! Inline calls of the model's own functions.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::prelude::*;
 
 /// Replace every call of a function that the model defines by the function's body, and drop the functions that nothing
 /// calls any more.
 ///
-/// *Left alone:* calls of a function that calls itself, and bodies with operators that have no exact form in the
-/// model's opset.
+/// *Left alone:* calls of a function that calls itself, whose body holds operators that have no exact form in the model's
+/// opset, or that imports another version of a domain than the model; calls that leave out an input which the function
+/// returns; and functions that would become more than a million operators.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InlineFunctions {}
 
 const META: PassMeta = PassMeta::exact("inline-functions", Family::Simplify).growing();
+
+/// Functions that call functions that call functions multiply: no model is larger.
+const MOST_NODES: u64 = 1_000_000;
 
 impl Pass for InlineFunctions {
     fn meta(&self) -> &'static PassMeta {
@@ -23,60 +27,170 @@ impl Pass for InlineFunctions {
     fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
         let mut summary = Summary::default();
         let functions = std::mem::take(&mut model.functions);
-        let inlinable: Vec<&Function> =
-            functions.iter().filter(|f| why_not(f, &functions).is_none()).collect();
+        let library = Library::of(&functions, model);
+        if library.blocked.iter().all(Option::is_none) {
+            functions.iter().for_each(|f| cx.names.release_locals(&f.graph));
+        }
+        summary.applied += functions.len() - library.reachable(&model.graph).len();
+        let mut inlined: BTreeSet<usize> = BTreeSet::new();
         each_graph(model, cx, &mut |scope, _| {
+            let mut left: HashSet<NodeId> = HashSet::new();
             loop {
-                let calls: Vec<(NodeId, &Function)> = (scope.graph.order()?.into_iter())
-                    .filter_map(|n| Some((n, *inlinable.iter().find(|f| calls(scope.graph.node(n), f))?)))
+                let nodes = scope.graph.order()?.into_iter();
+                let calls: Vec<(NodeId, usize)> = nodes
+                    .filter(|n| !left.contains(n))
+                    .filter_map(|n| Some((n, library.called_by(scope.graph.node(n))?)))
                     .collect();
-                for &(node, function) in &calls {
+                let before = summary.applied;
+                for (node, index) in calls {
+                    let function = &functions[index];
+                    if let Some(why) = library.why_not(index, function, scope.graph, node) {
+                        left.insert(node);
+                        summary.skip(why);
+                        continue;
+                    }
                     let body = body_for(function, scope.graph.node(node));
                     let inputs = scope.graph.node_inputs(node);
                     scope.splice(node, body, &inputs, META.id)?;
+                    inlined.insert(index);
                     summary.applied += 1;
                 }
-                if calls.is_empty() {
+                if summary.applied == before {
                     return Ok(());
                 }
             }
         })?;
-        let blocked: Vec<Function> =
-            functions.iter().filter(|f| why_not(f, &functions).is_some()).cloned().collect();
-        for function in &blocked {
-            summary.skip(why_not(function, &functions).unwrap_or_default());
-        }
-        model.functions = if blocked.is_empty() { Vec::new() } else { functions };
+        let kept = library.reachable(&model.graph);
+        import(model, inlined.iter().map(|&i| &functions[i]));
+        let gone: HashSet<String> = functions.iter().map(|f| f.op.domain.to_string()).collect();
+        model.functions =
+            functions.into_iter().enumerate().filter(|(i, _)| kept.contains(i)).map(|(_, f)| f).collect();
         let mut used: HashSet<String> = model.functions.iter().map(|f| f.op.domain.to_string()).collect();
         collect_domains(&model.graph, &mut used);
-        model.opsets.retain(|o| o.domain.is_empty() || used.contains(&o.domain));
+        model.opsets.retain(|o| o.domain.is_empty() || used.contains(&o.domain) || !gone.contains(&o.domain));
         Ok(summary)
     }
 }
 
-fn calls(node: &Node, function: &Function) -> bool {
-    node.op == function.op && node.overload() == function.overload
+/// The functions of a model, and who calls whom.
+struct Library<'f> {
+    index: HashMap<(&'f OpName, &'f str), usize>,
+    callees: Vec<BTreeSet<usize>>,
+    /// Why a function cannot be inlined anywhere.
+    blocked: Vec<Option<&'static str>>,
 }
 
-/// Why a function cannot be inlined.
-fn why_not(function: &Function, all: &[Function]) -> Option<&'static str> {
-    fn opaque(graph: &Graph) -> bool {
-        graph.nodes().any(|n| graph.node(n).opaque.is_some() || graph.node(n).attrs.graphs().any(opaque))
+impl<'f> Library<'f> {
+    fn of(functions: &'f [Function], model: &Model) -> Self {
+        let index = functions.iter().enumerate().map(|(i, f)| ((&f.op, f.overload.as_str()), i)).collect();
+        let mut library = Self { index, callees: Vec::new(), blocked: Vec::new() };
+        let calls: Vec<Vec<usize>> = functions.iter().map(|f| library.calls(&f.graph)).collect();
+        library.callees = calls.iter().map(|c| c.iter().copied().collect()).collect();
+        let sizes = sizes(functions, &calls);
+        let in_all = library.calls(&model.graph).into_iter().fold(0u64, |n, i| n.saturating_add(sizes[i]));
+        for (at, function) in functions.iter().enumerate() {
+            let other_version = |o: &OpsetId| {
+                !o.domain.is_empty() && model.opset(&o.domain).is_some_and(|version| version != o.version)
+            };
+            let why = if has_opaque(&function.graph) {
+                Some("the function holds an operator without an exact newer form")
+            } else if library.reach(library.callees[at].iter().copied()).contains(&at) {
+                Some("the function calls itself")
+            } else if function.opsets.iter().any(other_version) {
+                Some("the function imports another version of a domain than the model")
+            } else if sizes[at].max(in_all) > MOST_NODES {
+                Some("inlining the function would make more than a million operators")
+            } else {
+                None
+            };
+            library.blocked.push(why);
+        }
+        library
     }
-    fn reaches(graph: &Graph, goal: &Function, all: &[Function], depth: usize) -> bool {
-        depth > all.len()
-            || graph.nodes().map(|n| graph.node(n)).any(|node| {
-                calls(node, goal)
-                    || node.attrs.graphs().any(|g| reaches(g, goal, all, depth))
-                    || all.iter().any(|f| calls(node, f) && reaches(&f.graph, goal, all, depth + 1))
+
+    fn called_by(&self, node: &Node) -> Option<usize> {
+        self.index.get(&(&node.op, node.overload())).copied()
+    }
+
+    /// The functions that a graph and its bodies call, once a call.
+    fn calls(&self, graph: &Graph) -> Vec<usize> {
+        let nodes = graph.nodes().map(|n| graph.node(n));
+        nodes
+            .flat_map(|node| {
+                self.called_by(node).into_iter().chain(node.attrs.graphs().flat_map(|g| self.calls(g)))
             })
+            .collect()
     }
-    if opaque(&function.graph) {
-        Some("the function holds an operator without an exact newer form")
-    } else if reaches(&function.graph, function, all, 0) {
-        Some("the function calls itself")
-    } else {
-        None
+
+    /// Everything that is called, directly or by what is called.
+    fn reach(&self, from: impl Iterator<Item = usize>) -> BTreeSet<usize> {
+        let mut found = BTreeSet::new();
+        let mut open: Vec<usize> = from.collect();
+        while let Some(at) = open.pop() {
+            if found.insert(at) {
+                open.extend(self.callees.get(at).into_iter().flatten());
+            }
+        }
+        found
+    }
+
+    fn reachable(&self, graph: &Graph) -> BTreeSet<usize> {
+        self.reach(self.calls(graph).into_iter())
+    }
+
+    fn why_not(&self, at: usize, function: &Function, graph: &Graph, call: NodeId) -> Option<&'static str> {
+        let returns_absent = || {
+            let inputs = graph.node_inputs(call);
+            let absent = |slot: usize| inputs.get(slot).copied().flatten().is_none();
+            let (takes, returns) = (function.graph.inputs(), function.graph.outputs());
+            returns.iter().any(|v| takes.iter().position(|i| i == v).is_some_and(absent))
+        };
+        let blocked = self.blocked.get(at).copied().flatten();
+        blocked
+            .or_else(|| returns_absent().then_some("the call leaves out an input that the function returns"))
+    }
+}
+
+/// The number of operators that a call of each function becomes. One that calls itself counts as its body once.
+fn sizes(functions: &[Function], calls: &[Vec<usize>]) -> Vec<u64> {
+    let mut sizes = vec![0; functions.len()];
+    let mut seen = vec![false; functions.len()];
+    for start in 0..functions.len() {
+        // A function, and how many of its calls are done.
+        let mut open = vec![(start, 0)];
+        while let Some((at, done)) = open.pop() {
+            if done == 0 && std::mem::replace(&mut seen[at], true) {
+                continue;
+            }
+            if let Some(&callee) = calls[at].get(done) {
+                open.push((at, done + 1));
+                open.push((callee, 0));
+            } else {
+                let inner = calls[at].iter().fold(0u64, |n, &callee| n.saturating_add(sizes[callee]));
+                sizes[at] = inner.saturating_add(count(&functions[at].graph));
+            }
+        }
+    }
+    sizes
+}
+
+fn count(graph: &Graph) -> u64 {
+    graph.nodes().map(|n| 1 + graph.node(n).attrs.graphs().map(count).sum::<u64>()).sum()
+}
+
+fn has_opaque(graph: &Graph) -> bool {
+    graph.nodes().any(|n| graph.node(n).opaque.is_some() || graph.node(n).attrs.graphs().any(has_opaque))
+}
+
+/// Lets the model import what the bodies that it holds now need.
+fn import<'f>(model: &mut Model, inlined: impl Iterator<Item = &'f Function>) {
+    let own = model.opsets.clone();
+    for opset in inlined.flat_map(|f| &f.opsets) {
+        match model.opsets.iter_mut().find(|o| o.domain == opset.domain) {
+            None => model.opsets.push(opset.clone()),
+            Some(known) if !own.contains(known) => known.version = known.version.max(opset.version),
+            Some(_) => {}
+        }
     }
 }
 

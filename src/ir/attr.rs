@@ -224,6 +224,11 @@ impl Attrs {
         self.0.iter_mut()
     }
 
+    /// Whether some value is that of an attribute of the call, which is not known in a function.
+    pub fn has_refs(&self) -> bool {
+        self.0.iter().any(|a| matches!(a.value, AttrValue::Ref { .. }))
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -207,6 +207,28 @@ impl Graph {
         Ok(())
     }
 
+    /// Gives a value another name, in the bodies that capture it too. The name must be free there and here.
+    ///
+    /// # Errors
+    /// [`IrError::DuplicateValue`]; [`IrError::Invariant`] where a body has a value of its own of that name.
+    pub(crate) fn rename_value(&mut self, id: ValueId, name: &str) -> Result<(), IrError> {
+        if self.names.contains_key(name) {
+            return Err(IrError::DuplicateValue { name: name.to_owned(), place: self.label() });
+        }
+        let old = std::mem::replace(&mut self.value_mut(id).name, name.to_owned());
+        self.names.remove(&old);
+        self.names.insert(name.to_owned(), id);
+        for (user, slot) in self.uses(id) {
+            if slot.is_none() {
+                let attrs = &mut self.node_mut(user).attrs;
+                for body in attrs.iter_mut().flat_map(|a| a.value.graphs_mut()) {
+                    body.rename_capture(&old, name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The operator behind an id, to be changed. Bodies that capture other values need [`Graph::refresh_captures`].
     pub(crate) fn node_mut(&mut self, id: NodeId) -> &mut Node {
         match &mut self.topo[id.0] {

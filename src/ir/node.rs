@@ -156,9 +156,10 @@ impl Node {
         usize::from(self.outputs)
     }
 
-    /// Whether this is the standard's operator of that name, in the form that passes understand.
+    /// Whether this is the standard's operator of that name, in the form that passes understand: with attributes whose
+    /// values are known.
     pub fn is(&self, name: &str) -> bool {
-        self.opaque.is_none() && self.op.is(name)
+        self.op.is(name) && self.opaque.is_none() && !self.attrs.has_refs()
     }
 
     /// `NodeProto.overload`, empty where there is none.

@@ -11,9 +11,9 @@ pub type Evaluate<'a> = dyn Fn(&NodeCall<'_>) -> Result<Vec<TensorData>, EngineE
 /// Limits that hold for every pass of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes by which folding may still grow the file.
+    /// Bytes by which constants may still grow the file.
     pub growth: u64,
-    /// Bytes by which folding has grown it.
+    /// Bytes by which they have grown it.
     pub grown: u64,
     /// The largest tensor that folding may make, in bytes.
     pub tensor: u64,

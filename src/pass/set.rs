@@ -80,7 +80,9 @@ pub fn run_members(
         if !rules.is_empty() {
             let mut report = SetReport::new();
             each_graph(model, cx, &mut |scope, cx| {
-                merge(&mut report, run_rules(scope, &rules, &cx.target)?);
+                let before = cx.limits.growth;
+                merge(&mut report, run_rules(scope, &rules, &cx.target, &mut cx.limits.growth)?);
+                cx.limits.grown += before - cx.limits.growth;
                 Ok(())
             })?;
             for (id, rule) in report {

@@ -48,7 +48,12 @@ pub(super) struct Committer<'a> {
     pub facts: &'a mut Facts,
     pub names: &'a mut Names,
     pub pass: &'static str,
+    /// Bytes by which rewrites may still grow the file.
+    pub budget: &'a mut u64,
 }
+
+/// Bytes of a `NodeProto` besides its names: an estimate from below.
+const NODE_BYTES: i64 = 16;
 
 impl Committer<'_> {
     pub(super) fn commit(
@@ -66,6 +71,9 @@ impl Committer<'_> {
             }
         }
         self.check_types(&rewrite)?;
+        let growth = self.growth(&ops, &rewrite);
+        let left = self.budget.checked_sub(u64::try_from(growth).unwrap_or(0));
+        *self.budget = left.ok_or_else(|| Skip::because("the new constants would grow the file"))?;
         Ok(self.apply(&ops, found.root, rewrite)?)
     }
 
@@ -104,6 +112,30 @@ impl Committer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Bytes of the constants and operators that a rewrite makes, less those that die with it.
+    fn growth(&self, ops: &Ops, rewrite: &Rewrite) -> i64 {
+        let made = rewrite.values.iter().filter_map(|v| v.data.as_ref());
+        let made = made.chain(rewrite.constants.iter().map(|(_, data)| data));
+        let made: i64 = made.map(|data| data.byte_len() as i64).sum();
+        let gone: Vec<NodeId> = ops.iter().filter(|(_, shared)| !shared).map(|&(node, _)| node).collect();
+        let mut read: Vec<ValueId> =
+            gone.iter().flat_map(|&node| self.graph.node_inputs(node).into_iter().flatten()).collect();
+        read.sort_unstable();
+        read.dedup();
+        let kept = |value: ValueId| {
+            let inputs = rewrite.nodes.iter().flat_map(|n| &n.inputs);
+            let operands = inputs.chain(rewrite.aliases.iter().map(|(_, with)| with));
+            let read_elsewhere = self.graph.uses(value).iter().any(|(user, _)| !gone.contains(user));
+            read_elsewhere
+                || self.graph.is_pinned(value)
+                || self.graph.value(value).origin != Origin::Local
+                || operands.into_iter().any(|o| *o == Operand::Old(value))
+        };
+        let dying = read.into_iter().filter(|&v| !kept(v)).filter_map(|v| self.graph.constant(v));
+        let dying: i64 = dying.map(|data| data.byte_len() as i64).sum();
+        made - dying + NODE_BYTES * (rewrite.nodes.len() as i64 - gone.len() as i64)
     }
 
     /// A value may only be taken over by one that can have its element type and dims.
@@ -200,10 +232,7 @@ impl Committer<'_> {
         };
         for &value in orphans {
             if self.graph.contains_value(value) && !wanted(value) {
-                let name = self.graph.value(value).name.clone();
-                if remove_if_dead(self.graph, value) {
-                    self.names.release(&name);
-                }
+                remove_if_dead(self.graph, value, self.names);
             }
         }
     }
@@ -296,8 +325,10 @@ fn agree(old: &ValueType, new: &ValueType) -> Outcome {
 pub(super) fn can_alias(graph: &Graph, old: ValueId, new: ValueId) -> Outcome {
     let (survivor, gone) = if graph.is_pinned(old) { (old, new) } else { (new, old) };
     if survivor == old {
-        let fixed =
-            graph.is_pinned(new) || graph.is_input(new) || graph.value(new).origin == Origin::Captured;
+        let fixed = graph.is_pinned(new)
+            || graph.is_input(new)
+            || graph.value(new).origin == Origin::Captured
+            || graph.value(new).sparse.is_some();
         Skip::unless(!fixed, "it connects an input or another output straight to an output")?;
     }
     let to = &graph.value(survivor).name;
@@ -332,7 +363,7 @@ pub(crate) fn alias(graph: &mut Graph, old: ValueId, new: ValueId) -> Result<Val
 }
 
 /// Removes a value that nothing produces, reads or promises any more.
-pub(super) fn remove_if_dead(graph: &mut Graph, value: ValueId) -> bool {
+pub(super) fn remove_if_dead(graph: &mut Graph, value: ValueId, names: &mut Names) -> bool {
     if !graph.contains_value(value) {
         return true;
     }
@@ -341,7 +372,10 @@ pub(super) fn remove_if_dead(graph: &mut Graph, value: ValueId) -> bool {
         && !graph.is_input(value)
         && graph.producer(value).is_none();
     if dead {
-        graph.remove_value(value);
+        // The name of a captured value is that of a value outside, which may well stay.
+        if let Some(gone) = graph.remove_value(value).filter(|v| v.origin != Origin::Captured) {
+            names.release(&gone.name);
+        }
     }
     dead
 }

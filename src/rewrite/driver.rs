@@ -34,11 +34,12 @@ pub type SetReport = BTreeMap<&'static str, RuleReport>;
 /// How far downstream of a change a pattern may reach: a node this many steps away is looked at again.
 const REACH: usize = 4;
 
-/// Runs a set of rules over one graph until none applies. Bodies are graphs of their own: see `visit_graphs`.
+/// Runs a set of rules over one graph until none applies. Rewrites may grow the file by the budget, and use it up. Bodies are graphs of their own: see `visit_graphs`.
 pub(crate) fn run_rules(
     scope: &mut Scope<'_>,
     rules: &[CompiledRule],
     target: &Target,
+    budget: &mut u64,
 ) -> Result<SetReport, IrError> {
     let mut by_root: HashMap<&'static str, Vec<usize>> = HashMap::new();
     for (index, rule) in rules.iter().enumerate() {
@@ -57,7 +58,7 @@ pub(crate) fn run_rules(
         for &index in candidates {
             let rule = &rules[index];
             misses.remove(&(node, index));
-            match try_rule(scope, rule, target, node)? {
+            match try_rule(scope, rule, target, budget, node)? {
                 Tried::No => {}
                 Tried::Missed(skip) => drop(misses.insert((node, index), skip)),
                 Tried::Applied(applied) => {
@@ -90,6 +91,7 @@ fn try_rule(
     scope: &mut Scope<'_>,
     rule: &CompiledRule,
     target: &Target,
+    budget: &mut u64,
     node: NodeId,
 ) -> Result<Tried, IrError> {
     let Scope { graph, facts, names } = scope;
@@ -105,7 +107,7 @@ fn try_rule(
     if let Err(skip) = (rule.run)(&found.read(graph, facts, target), &mut rewrite) {
         return Ok(if skip == Skip::no_concern() { Tried::No } else { Tried::Missed(skip) });
     }
-    let mut committer = Committer { graph, facts, names, pass: rule.id };
+    let mut committer = Committer { graph, facts, names, pass: rule.id, budget };
     match committer.commit(&rule.pattern, &found, rewrite) {
         Ok(applied) => Ok(Tried::Applied(applied)),
         Err(Refusal::Skip(skip)) => Ok(Tried::Missed(skip)),

@@ -4,31 +4,37 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Scope, alias};
-use crate::ir::{Attrs, Graph, IrError, Node, NodeId, OpName, Origin, Provenance, Slots, Value, ValueId};
+use crate::ir::{
+    Attrs, Graph, IrError, Node, NodeId, OpName, Origin, Provenance, QuantAnnotation, Slots, Value, ValueId,
+};
 
 impl Scope<'_> {
     /// Replaces a node by a body: the body's inputs become the node's (`inputs`, by position; an absent one makes the
-    /// reads of it absent), captured values are those of this graph, and the body's outputs take over the node's.
+    /// reads of it absent), captured values are those of this graph, and the body's outputs take over the node's. Returns the
+    /// operators that came out of the body.
     pub(crate) fn splice(
         &mut self,
         node: NodeId,
-        body: Graph,
+        mut body: Graph,
         inputs: &Slots,
         pass: &'static str,
-    ) -> Result<(), IrError> {
+    ) -> Result<Vec<NodeId>, IrError> {
         let outputs = self.graph.node_outputs(node);
         let made_by = Arc::new(self.provenance(pass, &[node]));
         let position = self.graph.node(node).position;
-        let Some(removed) = self.graph.remove_node(node) else { return Ok(()) };
+        let Some(removed) = self.graph.remove_node(node) else { return Ok(Vec::new()) };
         removed.attrs.graphs().for_each(|g| self.names.release_locals(g));
+        self.names.claim_inner(&mut body)?;
         let mut splicer = Splicer { scope: self, map: HashMap::new(), made_by, position };
         splicer.bind_inputs(&body, inputs);
         splicer.bind_outputs(&body, &outputs);
         splicer.copy_values(&body)?;
-        splicer.copy_nodes(&body)?;
+        let nodes = splicer.copy_nodes(&body)?;
         splicer.finish_outputs(&body, &outputs)?;
-        self.graph.annotations.extend(body.annotations);
-        Ok(())
+        let renamed = splicer.annotations(body);
+        self.graph.annotations.extend(renamed);
+        self.facts.refresh(self.graph, &nodes);
+        Ok(nodes)
     }
 }
 
@@ -79,7 +85,8 @@ impl Splicer<'_, '_> {
         Ok(())
     }
 
-    fn copy_nodes(&mut self, body: &Graph) -> Result<(), IrError> {
+    fn copy_nodes(&mut self, body: &Graph) -> Result<Vec<NodeId>, IrError> {
+        let mut nodes = Vec::new();
         let renames: Vec<(String, String)> = (body.values())
             .filter_map(|v| {
                 let new = self.map.get(&v).copied().flatten()?;
@@ -97,9 +104,24 @@ impl Splicer<'_, '_> {
             node.as_read = None;
             node.made_by = Some(Arc::clone(&self.made_by));
             rename_captures(&mut node.attrs, &renames)?;
-            self.scope.graph.add_node(node, &inputs, &outputs)?;
+            nodes.push(self.scope.graph.add_node(node, &inputs, &outputs)?);
         }
-        Ok(())
+        Ok(nodes)
+    }
+
+    /// The quantization annotations of the body, under the names that its values have now.
+    fn annotations(&self, mut body: Graph) -> Vec<QuantAnnotation> {
+        let mut annotations = std::mem::take(&mut body.annotations);
+        let rename = |name: &mut String| {
+            let value = body.find(name).and_then(|v| self.map.get(&v).copied().flatten());
+            if let Some(value) = value.filter(|&v| self.scope.graph.contains_value(v)) {
+                name.clone_from(&self.scope.graph.value(value).name);
+            }
+        };
+        for annotation in &mut annotations {
+            annotation.tensor.iter_mut().chain(annotation.params.iter_mut().map(|(_, v)| v)).for_each(rename);
+        }
+        annotations
     }
 
     /// Outputs of the body that no node of it produces, and values that are two outputs at once.

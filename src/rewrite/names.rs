@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::ir::{Graph, Model, Origin};
+use crate::ir::{Graph, IrError, Model, Origin};
 
 /// How many graphs of a model define each name, and the last number tried for each stem.
 #[derive(Debug, Default)]
@@ -51,6 +51,29 @@ impl Names {
                 return name;
             }
         }
+    }
+
+    /// Takes names for everything that a body and the bodies in it define: its own as far as they are free, so that it
+    /// hides nothing around the place where it is put.
+    pub(crate) fn claim(&mut self, body: &mut Graph) -> Result<(), IrError> {
+        let values: Vec<_> = body.values().filter(|&v| body.value(v).origin != Origin::Captured).collect();
+        for value in values {
+            let name = self.fresh(&body.value(value).name);
+            if name != body.value(value).name {
+                body.rename_value(value, &name)?;
+            }
+        }
+        self.claim_inner(body)
+    }
+
+    /// The same for the bodies in a graph alone.
+    pub(crate) fn claim_inner(&mut self, graph: &mut Graph) -> Result<(), IrError> {
+        let nodes: Vec<_> = graph.nodes().collect();
+        for node in nodes {
+            let attrs = graph.node_mut(node).attrs.iter_mut();
+            attrs.flat_map(|a| a.value.graphs_mut()).try_for_each(|body| self.claim(body))?;
+        }
+        Ok(())
     }
 
     fn take(&mut self, name: &str) -> bool {

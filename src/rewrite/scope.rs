@@ -83,12 +83,7 @@ impl Scope<'_> {
         if !self.graph.contains_value(value) {
             return false;
         }
-        let name = self.graph.value(value).name.clone();
-        let gone = remove_if_dead(self.graph, value);
-        if gone {
-            self.names.release(&name);
-        }
-        gone
+        remove_if_dead(self.graph, value, self.names)
     }
 
     /// Lets everything that reads one value read another, and removes the one that is left over.

@@ -1,3 +1,4 @@
+use crate::onnx::Loaded;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use crate::onnx::read::read;
 use crate::onnx::read::tests::{graph, info, model, node, scalar, with_body};
 
 fn read_back(proto: ModelProto) -> Model {
-    let (model, warnings) = read(proto, ExternalFiles::beside(None)).unwrap();
+    let Loaded { model, warnings, .. } = read(proto, ExternalFiles::beside(None)).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
     model
 }
