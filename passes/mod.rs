@@ -40,6 +40,11 @@ macro_rules! registry {
                 match id { $($id => Some(schemars::schema_for!($path)),)* _ => None }
             }
 
+            /// Where the type of the pass with this id is, from the folder of the passes: `family::file::Type`.
+            pub fn type_path(id: &str) -> Option<&'static str> {
+                match id { $($id => Some(stringify!($path)),)* _ => None }
+            }
+
             /// The pass behind it.
             pub fn as_pass(&self) -> &dyn Pass {
                 match self { $(Self::$name(pass) => pass,)* }
@@ -48,6 +53,13 @@ macro_rules! registry {
             /// The effective options, for reports and `recipe show`.
             pub fn options(&self) -> serde_json::Value {
                 match self { $(Self::$name(pass) => serde_json::to_value(pass).unwrap_or_default(),)* }
+            }
+        }
+
+        /// The same pass with the same options.
+        impl PartialEq for AnyPass {
+            fn eq(&self, other: &Self) -> bool {
+                self.as_pass().meta().id == other.as_pass().meta().id && self.options() == other.options()
             }
         }
     };

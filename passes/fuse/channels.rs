@@ -14,6 +14,7 @@ pub(super) struct Layer {
     bias: Option<ValueId>,
 }
 
+#[derive(Clone, Copy)]
 enum Layout {
     Rows,
     Transposed { group: usize },
@@ -58,7 +59,7 @@ impl Layer {
         let not_float = || Skip::because("the weight is not floating point");
         let weight = match scale {
             None => self.weight.clone(),
-            Some(k) => self.weight.map_f64(|i, x| x * k[self.channel(i)]).ok_or_else(not_float)?,
+            Some(k) => self.scaled(k).ok_or_else(not_float)?,
         };
         let data = TensorData::from_f64s(self.weight.dtype(), &[self.channels as u64], bias)
             .ok_or_else(not_float)?;
@@ -66,15 +67,35 @@ impl Layer {
         Ok([rw.constant(&self.weight_name, weight), rw.constant(name, data)])
     }
 
-    /// The output channel of one element of the weight.
-    fn channel(&self, index: usize) -> usize {
-        let dims = self.weight.dims();
+    /// The weight with each output channel scaled; a large one is computed when it is written.
+    fn scaled(&self, scale: &[f64]) -> Option<TensorData> {
+        const DEFER: u64 = 64 << 10;
+        let (layout, k) = (self.layout, scale.to_vec());
+        let apply = move |weight: &TensorData| {
+            let channel_of = layout.channels(weight.dims());
+            weight.map_f64(|i, x| x * k[channel_of(i)])
+        };
+        if self.weight.byte_len() < DEFER {
+            return apply(&self.weight);
+        }
+        let group = if let Layout::Transposed { group } = layout { group as u64 } else { 0 };
+        let what = [group].into_iter().chain(scale.iter().map(|k| k.to_bits())).collect();
+        let bytes = move |weight: &TensorData| apply(weight)?.bytes().cloned();
+        TensorData::deferred(self.weight.dtype(), self.weight.dims(), &self.weight, what, bytes).ok()
+    }
+}
+
+impl Layout {
+    /// From the index of an element of the weight to its output channel.
+    fn channels(self, dims: &[u64]) -> impl Fn(usize) -> usize {
         let (rows, cols) = (dims[0] as usize, dims[1] as usize);
         let inner: usize = dims[2..].iter().product::<u64>() as usize;
-        let (row, col) = (index / (inner * cols), index / inner % cols);
-        match self.layout {
-            Layout::Rows => row,
-            Layout::Transposed { group } => row / (rows / group) * cols + col,
+        move |index| {
+            let (row, col) = (index / (inner * cols), index / inner % cols);
+            match self {
+                Layout::Rows => row,
+                Layout::Transposed { group } => row / (rows / group) * cols + col,
+            }
         }
     }
 }

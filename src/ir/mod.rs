@@ -16,6 +16,7 @@
 mod attr;
 mod check;
 mod convert;
+mod deferred;
 mod dtype;
 mod edit;
 mod error;

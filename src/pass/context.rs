@@ -1,9 +1,9 @@
 //! What a pass may know and use besides the model.
 
-use crate::engine::{EngineError, NodeCall};
-use crate::ir::{DType, Model, OpName, OpsetId, TensorData};
-use crate::rewrite::Names;
-use crate::schema;
+use crate::engine::{EngineError, NodeCall, kernels};
+use crate::ir::{Graph, Model, NodeId, OpName, TensorData};
+use crate::rewrite::{Names, Scope, Select, visit_graphs};
+use crate::schema::Target;
 
 /// Evaluates one node on constants; see [`crate::engine`].
 pub type Evaluate<'a> = dyn Fn(&NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> + Sync + 'a;
@@ -25,42 +25,14 @@ impl Default for Limits {
     }
 }
 
-/// What the written model may contain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    opsets: Vec<OpsetId>,
-}
-
-impl Target {
-    /// The opsets that a model asks for.
-    pub fn of(model: &Model) -> Self {
-        Self { opsets: model.opsets.clone() }
-    }
-
-    /// The opset of a domain (empty for `ai.onnx`), where it is imported.
-    pub fn opset(&self, domain: &str) -> Option<i64> {
-        self.opsets.iter().find(|o| o.domain == domain).map(|o| o.version)
-    }
-
-    /// Whether the standard's operator exists, and is not deprecated, at the opset that is written.
-    pub fn supports(&self, op: &str) -> bool {
-        let opset = self.opset("").unwrap_or(1);
-        schema::lookup("", op, opset).is_some_and(|s| !s.deprecated)
-    }
-
-    /// Whether the standard's operator takes this element type in its first input, at the opset that is written.
-    pub fn supports_type(&self, op: &str, dtype: DType) -> bool {
-        let schema = schema::lookup("", op, self.opset("").unwrap_or(1)).filter(|s| !s.deprecated);
-        schema.and_then(|s| s.input(0)).is_some_and(|p| p.allows(dtype.code()))
-    }
-}
-
 /// What a pass may know and use besides the model.
 pub struct PassContext<'a> {
     /// What the written model may contain.
     pub target: Target,
     /// Limits of this run. Passes subtract the growth that they used.
     pub limits: Limits,
+    /// Which nodes the step may change.
+    pub select: Select,
     /// Things the user should know, a line each.
     pub warnings: Vec<String>,
     pub(crate) names: Names,
@@ -78,11 +50,22 @@ impl<'a> PassContext<'a> {
         Self {
             target: Target::of(model),
             limits: Limits::default(),
+            select: Select::default(),
             warnings: Vec::new(),
             names: Names::of(model),
             evaluate,
             can_evaluate,
         }
+    }
+
+    /// The context of a run over a model that is evaluated with our own kernels alone.
+    pub fn with_kernels(model: &Model) -> Self {
+        Self::new(model, &kernels::eval, &kernels::covers)
+    }
+
+    /// Whether the step may change these nodes together.
+    pub fn may_change(&self, graph: &Graph, nodes: &[NodeId]) -> bool {
+        self.select.allows(graph, nodes)
     }
 
     /// Whether some engine may evaluate this operator on constants.
@@ -97,4 +80,16 @@ impl<'a> PassContext<'a> {
     pub fn evaluate(&self, call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> {
         (self.evaluate)(call)
     }
+}
+
+/// Calls a function on the main graph, on every body, and on the bodies of functions: outer graphs before inner ones.
+pub(crate) fn each_graph(
+    model: &mut Model,
+    cx: &mut PassContext<'_>,
+    f: &mut dyn FnMut(&mut Scope<'_>, &mut PassContext<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut names = std::mem::take(&mut cx.names);
+    let result = visit_graphs(model, &mut names, &mut |scope| f(scope, cx));
+    cx.names = names;
+    result
 }

@@ -6,13 +6,17 @@
 
 mod context;
 mod set;
+#[cfg(test)]
+mod tests;
 
 use crate::ir::Model;
-use crate::rewrite::{PatternBuilder, RuleFn};
+use crate::rewrite::{PatternBuilder, RuleFn, Select};
 
 pub use crate::rewrite::CompiledRule;
-pub use context::{Limits, PassContext, Target};
-pub use set::{Summary, run_set};
+pub use crate::schema::Target;
+pub(crate) use context::each_graph;
+pub use context::{Limits, PassContext};
+pub use set::{Member, Summary, run_members, run_set};
 
 /// What a pass is, apart from its options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +80,12 @@ pub trait Pass: Send + Sync {
         None
     }
 
+    /// Whether the selectors of a step bear on it. A pass over whole graphs that says so asks
+    /// [`PassContext::may_change`]; a recipe refuses selectors for one that does not.
+    fn heeds_selectors(&self) -> bool {
+        self.rule().is_some()
+    }
+
     /// Runs it once over the whole model.
     ///
     /// # Errors
@@ -101,7 +111,7 @@ impl<R: Rule> Pass for R {
     fn rule(&self) -> Option<CompiledRule> {
         let mut pattern = PatternBuilder::default();
         let run = self.build(&mut pattern);
-        Some(CompiledRule { meta: const { &R::META }, pattern, run })
+        Some(CompiledRule { id: R::META.id, select: Select::default(), pattern, run })
     }
 
     fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {

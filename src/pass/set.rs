@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use anyhow::bail;
 
-use super::{Pass, PassContext};
+use super::{Pass, PassContext, each_graph};
 use crate::ir::Model;
-use crate::rewrite::{SetReport, each_graph, run_rules};
+use crate::rewrite::{CompiledRule, Select, SetReport, run_rules};
 
 /// What one pass did in a step.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Summary {
     /// Sites changed.
     pub applied: usize,
@@ -21,6 +21,21 @@ impl Summary {
     /// Counts a site that was left alone.
     pub fn skip(&mut self, why: impl Into<String>) {
         *self.skipped.entry(why.into()).or_default() += 1;
+    }
+}
+
+/// A pass in a set, and what it may change.
+#[derive(Clone, Copy)]
+pub struct Member<'a> {
+    /// The pass.
+    pub pass: &'a dyn Pass,
+    /// What it may change.
+    pub select: &'a Select,
+}
+
+impl Member<'_> {
+    fn rule(&self) -> Option<CompiledRule> {
+        Some(CompiledRule { select: self.select.clone(), ..self.pass.rule()? })
     }
 }
 
@@ -38,14 +53,30 @@ pub fn run_set(
     passes: &[&dyn Pass],
     cx: &mut PassContext<'_>,
 ) -> anyhow::Result<BTreeMap<&'static str, Summary>> {
-    let rules: Vec<_> = passes.iter().filter_map(|p| p.rule()).collect();
-    let whole: Vec<_> = passes.iter().filter(|p| p.rule().is_none()).collect();
+    let select = cx.select.clone();
+    let members: Vec<_> = passes.iter().map(|&pass| Member { pass, select: &select }).collect();
+    run_members(model, &members, cx)
+}
+
+/// [`run_set`], with selectors for each member of the set.
+///
+/// # Errors
+/// As [`run_set`].
+pub fn run_members(
+    model: &mut Model,
+    members: &[Member<'_>],
+    cx: &mut PassContext<'_>,
+) -> anyhow::Result<BTreeMap<&'static str, Summary>> {
+    let rules: Vec<CompiledRule> = members.iter().filter_map(Member::rule).collect();
+    let whole: Vec<&Member<'_>> = members.iter().filter(|m| m.pass.rule().is_none()).collect();
     let mut total: BTreeMap<&'static str, Summary> =
-        passes.iter().map(|p| (p.meta().id, Summary::default())).collect();
+        members.iter().map(|m| (m.pass.meta().id, Summary::default())).collect();
     let mut last = Vec::new();
     for _ in 0..ROUNDS {
         last.clear();
-        total.values_mut().for_each(|s| s.skipped.clear());
+        for summary in total.values_mut() {
+            summary.skipped.clear();
+        }
         if !rules.is_empty() {
             let mut report = SetReport::new();
             each_graph(model, cx, &mut |scope, cx| {
@@ -59,8 +90,11 @@ pub fn run_set(
                 last.extend((rule.applied > 0).then_some(id));
             }
         }
-        for pass in &whole {
-            let done = pass.run(model, cx)?;
+        for Member { pass, select } in &whole {
+            let outer = std::mem::replace(&mut cx.select, (*select).clone());
+            let done = pass.run(model, cx);
+            cx.select = outer;
+            let done = done?;
             let summary = total.entry(pass.meta().id).or_default();
             summary.applied += done.applied;
             summary.skipped.extend(done.skipped);

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use super::matcher::Found;
 use super::pattern::PatternBuilder;
 use super::record::{NewNode, NewValue, Operand, Rewrite, Target};
+use super::select::original_names;
 use super::{Names, Outcome, Skip};
 use crate::analysis::{Fact, Facts};
 use crate::ir::{Graph, IrError, Node, NodeExtra, NodeId, Origin, Provenance, Value, ValueId, ValueType};
@@ -109,7 +110,7 @@ impl Committer<'_> {
     fn check_types(&self, rewrite: &Rewrite) -> Outcome {
         let mut made: Vec<Fact> =
             rewrite.values.iter().map(|v| v.data.as_ref().map_or(Fact::Unknown, Fact::constant)).collect();
-        for new in &rewrite.nodes {
+        for (place, new) in rewrite.nodes.iter().enumerate() {
             let inputs: Vec<_> = (new.inputs.iter())
                 .map(|operand| match operand {
                     Operand::Old(v) => Some((self.facts.known(*v), self.graph.constant(*v))),
@@ -118,7 +119,7 @@ impl Committer<'_> {
                 })
                 .collect();
             let node = Node::new(new.op.clone(), "", new.attrs.clone()).with_outputs(new.outputs.len());
-            let facts = self.facts.propose(&node, &inputs);
+            let facts = self.facts.propose(place, &node, &inputs);
             for (target, fact) in new.outputs.iter().zip(facts) {
                 match target {
                     Some(Target::New(NewValue(i))) => made[*i] = fact,
@@ -269,12 +270,7 @@ pub(super) fn origins(graph: &Graph, nodes: impl Iterator<Item = NodeId>) -> Vec
     let mut sorted: Vec<NodeId> = nodes.collect();
     sorted.sort_by_key(|&n| (graph.node(n).position, n));
     for id in sorted {
-        let node = graph.node(id);
-        match &node.made_by {
-            Some(made) => from.extend(made.from.iter().cloned()),
-            None if !node.name.is_empty() => from.push(node.name.as_str().into()),
-            None => from.extend(graph.node_output(id, 0).map(|v| Arc::from(graph.value(v).name.as_str()))),
-        }
+        from.extend(original_names(graph, id));
     }
     let mut seen = std::collections::HashSet::new();
     from.retain(|name| seen.insert(Arc::clone(name)));

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::commit::{Applied, Committer, Refusal};
 use super::matcher::match_at;
-use super::{Match, Outcome, PatternBuilder, Rewrite, Scope, Skip};
+use super::{Match, Outcome, PatternBuilder, Rewrite, Scope, Select, Skip};
 use crate::ir::{Graph, IrError, NodeId};
-use crate::pass::{PassMeta, Target};
+use crate::schema::Target;
 
 /// The closure of a rule: reads the match, records the rewrite.
 pub type RuleFn = Box<dyn Fn(&Match<'_>, &mut Rewrite) -> Outcome + Send + Sync>;
 
 /// A rule, ready to run.
 pub struct CompiledRule {
-    pub(crate) meta: &'static PassMeta,
+    pub(crate) id: &'static str,
+    pub(crate) select: Select,
     pub(crate) pattern: PatternBuilder,
     pub(crate) run: RuleFn,
 }
@@ -33,7 +34,7 @@ pub type SetReport = BTreeMap<&'static str, RuleReport>;
 /// How far downstream of a change a pattern may reach: a node this many steps away is looked at again.
 const REACH: usize = 4;
 
-/// Runs a set of rules over one graph until none applies. Bodies are graphs of their own: see `each_graph`.
+/// Runs a set of rules over one graph until none applies. Bodies are graphs of their own: see `visit_graphs`.
 pub(crate) fn run_rules(
     scope: &mut Scope<'_>,
     rules: &[CompiledRule],
@@ -60,7 +61,7 @@ pub(crate) fn run_rules(
                 Tried::No => {}
                 Tried::Missed(skip) => drop(misses.insert((node, index), skip)),
                 Tried::Applied(applied) => {
-                    report.entry(rule.meta.id).or_default().applied += 1;
+                    report.entry(rule.id).or_default().applied += 1;
                     queue.after(scope.graph, &applied);
                     if scope.graph.contains_node(node) {
                         queue.push(node);
@@ -72,7 +73,7 @@ pub(crate) fn run_rules(
     }
     for ((node, index), skip) in misses {
         if scope.graph.contains_node(node) {
-            let rule = report.entry(rules[index].meta.id).or_default();
+            let rule = report.entry(rules[index].id).or_default();
             *rule.skipped.entry(skip.0.into_owned()).or_default() += 1;
         }
     }
@@ -93,11 +94,18 @@ fn try_rule(
 ) -> Result<Tried, IrError> {
     let Scope { graph, facts, names } = scope;
     let Some(found) = match_at(&rule.pattern, graph, node) else { return Ok(Tried::No) };
+    if !rule.select.is_all() {
+        let ops = found.ops(&rule.pattern);
+        let replaced: Vec<NodeId> = ops.iter().filter(|(_, stays)| !stays).map(|&(n, _)| n).collect();
+        if !rule.select.allows(graph, &replaced) {
+            return Ok(Tried::No);
+        }
+    }
     let mut rewrite = Rewrite::default();
     if let Err(skip) = (rule.run)(&found.read(graph, facts, target), &mut rewrite) {
         return Ok(if skip == Skip::no_concern() { Tried::No } else { Tried::Missed(skip) });
     }
-    let mut committer = Committer { graph, facts, names, pass: rule.meta.id };
+    let mut committer = Committer { graph, facts, names, pass: rule.id };
     match committer.commit(&rule.pattern, &found, rewrite) {
         Ok(applied) => Ok(Tried::Applied(applied)),
         Err(Refusal::Skip(skip)) => Ok(Tried::Missed(skip)),

@@ -6,7 +6,7 @@ use super::pattern::{OpPart, Part, PatternBuilder};
 use super::{AnyVar, ConstVar, OpVar, OptVar, Skip, Token};
 use crate::analysis::Facts;
 use crate::ir::{DType, Graph, Node, NodeId, TensorData, ValueId};
-use crate::pass::Target;
+use crate::schema::Target;
 
 /// What one part of a pattern stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,7 @@ mod names;
 mod pattern;
 mod record;
 mod scope;
+mod select;
 
 pub(crate) use commit::alias;
 pub(crate) use driver::run_rules;
@@ -22,7 +23,8 @@ pub(crate) use names::Names;
 pub use pattern::{AnyVar, ConstVar, EitherVar, Inputs, OpVar, OptVar, PatternBuilder, Token};
 pub use record::{Operand, Rewrite};
 pub use scope::Scope;
-pub(crate) use scope::each_graph;
+pub(crate) use scope::visit_graphs;
+pub use select::{Select, Selector, SelectorError};
 
 use std::borrow::Cow;
 

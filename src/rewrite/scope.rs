@@ -4,7 +4,6 @@ use super::commit::{can_alias, remove_if_dead};
 use super::{Names, Outcome, alias};
 use crate::analysis::{Facts, InferContext};
 use crate::ir::{Graph, IrError, Model, NodeId, Provenance, TensorData, ValueId};
-use crate::pass::PassContext;
 
 /// One graph of a model, on behalf of a pass over whole graphs.
 pub struct Scope<'a> {
@@ -18,35 +17,29 @@ pub struct Scope<'a> {
 
 /// Calls a function on the main graph, on every body, and on the bodies of functions: outer graphs before inner ones.
 /// In a body, a captured constant has its data, so that it counts as a constant there.
-pub(crate) fn each_graph(
+pub(crate) fn visit_graphs(
     model: &mut Model,
-    cx: &mut PassContext<'_>,
-    f: &mut dyn FnMut(&mut Scope<'_>, &mut PassContext<'_>) -> anyhow::Result<()>,
+    names: &mut Names,
+    f: &mut dyn FnMut(&mut Scope<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut names = std::mem::take(&mut cx.names);
-    let mut visitor = Visitor { names: &mut names, cx, f };
-    let mut result = visitor.visit(&mut model.graph, None);
-    for function in &mut model.functions {
-        result = result.and_then(|()| visitor.visit(&mut function.graph, None));
-    }
-    cx.names = names;
-    result
+    let mut visitor = Visitor { names, f };
+    visitor.visit(&mut model.graph, None)?;
+    model.functions.iter_mut().try_for_each(|function| visitor.visit(&mut function.graph, None))
 }
 
-struct Visitor<'v, 'c> {
+struct Visitor<'v> {
     names: &'v mut Names,
-    cx: &'v mut PassContext<'c>,
-    f: &'v mut dyn FnMut(&mut Scope<'_>, &mut PassContext<'_>) -> anyhow::Result<()>,
+    f: &'v mut dyn FnMut(&mut Scope<'_>) -> anyhow::Result<()>,
 }
 
-impl Visitor<'_, '_> {
+impl Visitor<'_> {
     /// `around`: the facts of a body, from those of the graph outside.
     fn visit(&mut self, graph: &mut Graph, around: Option<Facts>) -> anyhow::Result<()> {
         let mut facts = match around {
             None => Facts::of(graph, &InferContext::default()),
             Some(facts) => facts,
         };
-        (self.f)(&mut Scope { graph, facts: &mut facts, names: self.names }, self.cx)?;
+        (self.f)(&mut Scope { graph, facts: &mut facts, names: self.names })?;
         let holders: Vec<NodeId> =
             graph.nodes().filter(|&n| graph.node(n).attrs.graphs().next().is_some()).collect();
         for id in holders {

@@ -8,11 +8,13 @@
 #[allow(clippy::all, clippy::pedantic, reason = "generated")]
 mod generated;
 mod op;
+mod target;
 #[cfg(test)]
 mod tests;
 
 use generated::SCHEMAS;
 pub use op::{AttrDef, AttrDefault, AttrKind, OpSchema, Param, ParamOption, TypeSet, UNBOUNDED};
+pub use target::Target;
 
 /// Newest opset of the default domain that the table knows.
 pub const NEWEST_OPSET: i64 = generated::NEWEST_OPSET;

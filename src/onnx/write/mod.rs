@@ -1,6 +1,7 @@
 //! IR → protobuf. Weights are not copied: their bytes are shared.
 
 mod attr;
+mod deferred;
 mod form;
 mod graph;
 mod tensor;
@@ -13,6 +14,7 @@ use prost::Message;
 
 pub(in crate::onnx) use tensor::tensor;
 
+pub(in crate::onnx) use deferred::{Deferrals, Written};
 use form::{Names, Target};
 use types::entries;
 
@@ -21,8 +23,12 @@ use crate::onnx::dialect::Captured;
 use crate::onnx::error::OnnxError;
 use crate::onnx::proto::{FunctionProto, ModelProto, OperatorSetIdProto};
 
-/// The protobuf form of a model.
-pub(in crate::onnx) fn write(model: Checked<'_>) -> Result<ModelProto, OnnxError> {
+/// The protobuf form of a model. Elements that are still to be computed have a stand-in; see [`Deferrals`].
+pub(in crate::onnx) fn write(model: Checked<'_>) -> Result<Written, OnnxError> {
+    Ok(Written { proto: message(model)?, deferred: Deferrals::of(&model) })
+}
+
+fn message(model: Checked<'_>) -> Result<ModelProto, OnnxError> {
     let meta = &model.meta;
     let names = Names::of(&model);
     let target = Target {

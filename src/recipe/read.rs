@@ -1,0 +1,136 @@
+//! From the tree of a recipe and its parents to the recipe.
+
+use std::collections::BTreeMap;
+
+use super::error::{RecipeError, hint, one_line};
+use super::steps::Steps;
+use super::tree::{Entry, Kind, Tree};
+use super::vars::{Outside, Vars};
+use super::{DataSet, DimKey, Recipe, Verify};
+use crate::schema::NEWEST_OPSET;
+
+/// The keys of a recipe.
+pub(super) const KEYS: &[&str] =
+    &["version", "extends", "vars", "target", "inputs", "data", "steps", "skip", "verify"];
+
+/// The newest version of the recipe language.
+const VERSION: i64 = 1;
+
+/// The sections that merge per key, and how deep.
+const MERGED: &[(&str, usize)] = &[("vars", 1), ("target", 1), ("inputs", 2), ("data", 2), ("verify", 1)];
+
+/// Whether the tree is a recipe at all, of a version that is known.
+pub(super) fn check_keys(tree: &Tree) -> Result<(), RecipeError> {
+    let Kind::Map(entries) = &tree.kind else {
+        return Err(tree.expected("a recipe: a mapping with keys such as `steps`"));
+    };
+    if let Some(entry) = entries.iter().find(|e| !KEYS.contains(&e.key.as_str())) {
+        return Err(match entry.key.as_str() {
+            key @ ("metrics" | "budget") => {
+                entry.place.error(format!("`{key}` is not supported yet: exact recipes need no budget"))
+            }
+            _ => entry.unknown("a recipe", KEYS),
+        });
+    }
+    match tree.get("version") {
+        Some(version) if version.kind != Kind::Int(VERSION) => {
+            Err(version.expected(&format!("version {VERSION}, the only one there is")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads a recipe from its layers, the outermost parent first.
+pub(super) fn recipe(
+    name: &str,
+    mut layers: Vec<Tree>,
+    outside: &Outside<'_>,
+) -> Result<Recipe, RecipeError> {
+    let vars = Vars::of(merged(&layers, "vars", 1).as_ref(), outside)?;
+    let mut steps = Steps::default();
+    for layer in &mut layers {
+        let Kind::Map(entries) = &mut layer.kind else { continue };
+        let plain = ["version", "extends", "vars"];
+        for entry in entries.iter_mut().filter(|e| !plain.contains(&e.key.as_str())) {
+            vars.substitute(&mut entry.value)?;
+        }
+        if let Some(skip) = layer.get("skip") {
+            steps.skip(skip)?;
+        }
+        if let Some(tree) = layer.get("steps") {
+            steps.add(tree)?;
+        }
+    }
+    let section = |key: &str| {
+        let depth = MERGED.iter().find(|(k, _)| *k == key).map_or(0, |&(_, depth)| depth);
+        merged(&layers, key, depth)
+    };
+    Ok(Recipe {
+        name: name.to_owned(),
+        target_opset: section("target").map(|t| target(&t)).transpose()?.flatten(),
+        inputs: section("inputs").map(|t| inputs(&t)).transpose()?.unwrap_or_default(),
+        data: section("data").map(|t| data(&t)).transpose()?.unwrap_or_default(),
+        steps: steps.finish()?,
+        verify: section("verify").map(|t| verify(&t)).transpose()?.unwrap_or_default(),
+    })
+}
+
+/// A section of all layers as one.
+fn merged(layers: &[Tree], key: &str, depth: usize) -> Option<Tree> {
+    let mut sections = layers.iter().filter_map(|layer| layer.get(key)).cloned();
+    let mut whole = sections.next()?;
+    sections.for_each(|over| whole.overlay(over, depth));
+    Some(whole)
+}
+
+fn target(tree: &Tree) -> Result<Option<i64>, RecipeError> {
+    for entry in tree.map()? {
+        if entry.key == "profile" {
+            return Err(entry.place.error("`profile` is not supported yet: profiles come with quantization"));
+        }
+    }
+    tree.map_of("`target`", &["opset"])?;
+    tree.get("opset").map(|opset| opset.int(1, NEWEST_OPSET)).transpose()
+}
+
+fn inputs(tree: &Tree) -> Result<BTreeMap<String, BTreeMap<DimKey, u64>>, RecipeError> {
+    let present = |e: &&Entry| !e.value.is_null();
+    let dims = |entry: &Entry| {
+        let dims = entry.value.map()?.iter().filter(present);
+        let dims = dims.map(|e| Ok((DimKey::from(e.key.as_str()), e.value.int(1, i64::MAX)?.unsigned_abs())));
+        Ok((entry.key.clone(), dims.collect::<Result<_, RecipeError>>()?))
+    };
+    tree.map()?.iter().filter(present).map(dims).collect()
+}
+
+fn data(tree: &Tree) -> Result<BTreeMap<String, DataSet>, RecipeError> {
+    const SETS: &[&str] = &["calib", "eval"];
+    let entries = tree.map()?.iter().filter(|e| !e.value.is_null());
+    let read = |entry: &Entry| {
+        if SETS.contains(&entry.key.as_str()) {
+            return Ok((entry.key.clone(), DataSet::read(&entry.value)?));
+        }
+        let hint = hint(&entry.key, SETS.iter().copied(), "data sets");
+        Err(entry.place.error(format!("unknown data set `{}`{hint}", one_line(&entry.key))))
+    };
+    entries.map(read).collect()
+}
+
+fn verify(tree: &Tree) -> Result<Verify, RecipeError> {
+    tree.map_of("`verify`", &["enabled", "runs", "rtol", "atol", "seed"])?;
+    let default = Verify::default();
+    Ok(Verify {
+        enabled: tree.get("enabled").map(Tree::bool).transpose()?.unwrap_or(default.enabled),
+        runs: match tree.get("runs") {
+            Some(runs) => u32::try_from(runs.int(1, 10_000)?).unwrap_or(u32::MAX),
+            None => default.runs,
+        },
+        rtol: tree.get("rtol").map(Tree::tolerance).transpose()?,
+        atol: tree.get("atol").map(Tree::tolerance).transpose()?,
+        seed: tree
+            .get("seed")
+            .map(|t| t.int(0, i64::MAX))
+            .transpose()?
+            .map_or(default.seed, i64::unsigned_abs),
+    })
+}

@@ -1,0 +1,115 @@
+//! What recipes mean, and what is said about those that mean nothing.
+
+mod errors;
+mod extends;
+mod options;
+
+use std::path::Path;
+
+use super::*;
+use crate::rewrite::Selector;
+
+fn read(text: &str) -> Recipe {
+    Recipe::from_str(text, "r.yaml", Path::new("")).unwrap()
+}
+
+/// The message of a recipe that is refused: always one line.
+fn refused(text: &str) -> String {
+    said(Recipe::from_str(text, "r.yaml", Path::new("")))
+}
+
+fn said(result: Result<Recipe, RecipeError>) -> String {
+    let message = result.unwrap_err().to_string();
+    assert!(!message.contains('\n'), "{message}");
+    message
+}
+
+fn ids(recipe: &Recipe) -> Vec<&str> {
+    let mut ids = Vec::new();
+    recipe.steps.iter().for_each(|step| step.each(&mut |s| ids.push(s.id.as_str())));
+    ids
+}
+
+const FULL: &str = r#"
+version: 1
+vars: { size: 224, layer: "/head", rate: 0.5, word: "1", names: [a, b] }
+target: { opset: 17 }
+inputs: { images: { batch: 1, 2: "${size}" }, mask: { 0: 4 } }
+data:
+  calib: { files: "calib/*.npz", limit: 16 }
+  eval: { files: [a.npz, "${word}.npz"] }
+steps:
+  - fuse-conv-bn
+  - fuse-conv-bn:
+  - fuse-conv-bn: { id: last, only: ["${layer}/*", "op:Conv?"], ignore: ["$${x}"] }
+  - { fixpoint: [fuse-conv-bn, { fuse-conv-bn: { ignore: "${names}" } }], id: clean }
+verify: { runs: 3, rtol: 1.0e-3, seed: 7 }
+"#;
+
+#[test]
+fn a_whole_recipe_is_read() {
+    let recipe = read(FULL);
+    assert_eq!(recipe.target_opset, Some(17));
+    let images = &recipe.inputs["images"];
+    assert_eq!(images[&DimKey::Symbol("batch".into())], 1);
+    assert_eq!(images[&DimKey::Axis(2)], 224);
+    assert_eq!(recipe.data["calib"], DataSet { files: vec!["calib/*.npz".into()], limit: Some(16) });
+    assert_eq!(recipe.data["eval"].files, ["a.npz", "1.npz"]);
+    assert_eq!(
+        ids(&recipe),
+        ["fuse-conv-bn", "fuse-conv-bn", "last", "clean", "fuse-conv-bn", "fuse-conv-bn"]
+    );
+    let last = &recipe.steps[2].select;
+    assert_eq!(last.only.iter().map(Selector::text).collect::<Vec<_>>(), ["/head/*", "op:Conv?"]);
+    assert_eq!(last.ignore[0].text(), "${x}");
+    let StepKind::Fixpoint(members) = &recipe.steps[3].kind else { panic!() };
+    assert_eq!(members[1].select.ignore.len(), 2);
+    let verify = Verify { runs: 3, rtol: Some(1e-3), seed: 7, ..Verify::default() };
+    assert_eq!(recipe.verify, verify);
+}
+
+#[test]
+fn the_effective_recipe_reads_back_as_the_same_recipe() {
+    let smallest = read("steps:");
+    assert_eq!((smallest.steps.len(), &smallest.verify), (0, &Verify::default()));
+    for recipe in [read(FULL), smallest, Recipe::builtin("simplify").unwrap()] {
+        let yaml = recipe.to_yaml();
+        let again =
+            Recipe::from_str(&yaml, &recipe.name, Path::new("")).unwrap_or_else(|e| panic!("{e}\n{yaml}"));
+        assert_eq!(again, recipe, "{yaml}");
+        assert_eq!(again.to_yaml(), yaml);
+    }
+}
+
+#[test]
+fn built_in_recipes_are_readable_by_name() {
+    for name in Recipe::builtin_names() {
+        let recipe = Recipe::load(name).unwrap();
+        assert!(!recipe.steps.is_empty() && recipe.name == name);
+    }
+    assert_eq!(said(Recipe::builtin("simplfy")), "no recipe is called `simplfy`; did you mean `simplify`?");
+    assert_eq!(said(Recipe::load("magic")), "no recipe is called `magic`; the built-in recipes are simplify");
+    assert!(said(Recipe::load("no/such.yaml")).starts_with("no/such.yaml: the recipe cannot be read: "));
+}
+
+#[test]
+fn a_lone_variable_keeps_its_type_and_others_are_text() {
+    let text = "vars: { n: 3, t: 'x' }\ndata: { eval: { files: 'a${n}-${t}.npz', limit: '${n}' } }";
+    let recipe = read(text);
+    assert_eq!(recipe.data["eval"], DataSet { files: vec!["a3-x.npz".into()], limit: Some(3) });
+}
+
+#[test]
+fn values_from_outside_take_the_declared_type() {
+    let text = "vars: { n: 3, t: 'x', e: { env: SIZE, default: 5 } }\n\
+                data: { eval: { files: '${t}', limit: '${n}' } }\ninputs: { x: { 0: '${e}' } }";
+    let env = |name: &str| (name == "SIZE").then(|| "9".to_owned());
+    let load = |loader: Loader<'_>| loader.from_str(text, "r.yaml", Path::new("")).unwrap();
+    let size = |recipe: &Recipe| recipe.inputs["x"][&DimKey::Axis(0)];
+
+    let recipe = load(Loader::new().set("n", "8").set("t", "12"));
+    assert_eq!(recipe.data["eval"], DataSet { files: vec!["12".into()], limit: Some(8) });
+    assert_eq!(size(&recipe), 5);
+    assert_eq!(size(&load(Loader::new().env(&env))), 9);
+    assert_eq!(size(&load(Loader::new().env(&env).set("e", "1").set("e", "2"))), 2);
+}

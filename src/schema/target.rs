@@ -1,0 +1,34 @@
+//! What the written model may contain.
+
+use super::lookup;
+use crate::ir::{DType, Model, OpsetId};
+
+/// What the written model may contain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    opsets: Vec<OpsetId>,
+}
+
+impl Target {
+    /// The opsets that a model asks for.
+    pub fn of(model: &Model) -> Self {
+        Self { opsets: model.opsets.clone() }
+    }
+
+    /// The opset of a domain (empty for `ai.onnx`), where it is imported.
+    pub fn opset(&self, domain: &str) -> Option<i64> {
+        self.opsets.iter().find(|o| o.domain == domain).map(|o| o.version)
+    }
+
+    /// Whether the standard's operator exists, and is not deprecated, at the opset that is written.
+    pub fn supports(&self, op: &str) -> bool {
+        let opset = self.opset("").unwrap_or(1);
+        lookup("", op, opset).is_some_and(|s| !s.deprecated)
+    }
+
+    /// Whether the standard's operator takes this element type in its first input, at the opset that is written.
+    pub fn supports_type(&self, op: &str, dtype: DType) -> bool {
+        let schema = lookup("", op, self.opset("").unwrap_or(1)).filter(|s| !s.deprecated);
+        schema.and_then(|s| s.input(0)).is_some_and(|p| p.allows(dtype.code()))
+    }
+}
