@@ -41,7 +41,7 @@ pub struct Ort {
 impl Ort {
     /// Loads the library: the file, or the newest one in the folder, that `path` names, else by its common names.
     ///
-    /// A process holds one onnxruntime: a second call gives the library of the first.
+    /// A process holds one onnxruntime: once a library is loaded, every call gives that one.
     ///
     /// # Errors
     /// [`EngineError::Unsupported`], which says how to get a library.
@@ -63,7 +63,7 @@ impl Ort {
     }
 
     /// Prepares an encoded model that is fed these inputs.
-    pub(crate) fn open(&self, bytes: &[u8], inputs: Vec<String>) -> Result<Box<dyn Session>, EngineError> {
+    fn open(&self, bytes: &[u8], inputs: Vec<String>) -> Result<Box<dyn Session>, EngineError> {
         let builder = OrtSession::builder(&self.environment).map_err(error)?;
         let session = builder
             .with_log_level(LogLevel::Fatal)
@@ -155,7 +155,12 @@ fn unsupported(what: String) -> EngineError {
 /// onnxruntime's own words, on one line.
 fn error<R>(error: ort::Error<R>) -> EngineError {
     let line = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
-    let lacks = ["is not a registered function/op", "under development", "Unsupported model IR version"];
+    let lacks = [
+        "is not a registered function/op",
+        "No Op registered for",
+        "under development",
+        "Unsupported model IR version",
+    ];
     if error.code() == ErrorCode::NotImplemented || lacks.iter().any(|text| line.contains(text)) {
         return unsupported(line);
     }
@@ -219,3 +224,7 @@ fn extract<T: Element + PrimitiveTensorElementType>(value: &DynValue) -> Result<
 fn dims(shape: &[i64]) -> Vec<u64> {
     shape.iter().map(|&d| u64::try_from(d).unwrap_or(0)).collect()
 }
+
+#[cfg(test)]
+#[path = "ort_tests.rs"]
+mod tests;

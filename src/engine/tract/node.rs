@@ -31,7 +31,7 @@ pub(crate) fn eval(call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> 
 }
 
 /// Evaluates one node of the standard, whether tract is known to be right or not.
-pub(crate) fn eval_any(call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> {
+fn eval_any(call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> {
     let name = &*call.op.name;
     let Some(build) = ONNX.op_register.0.get(name) else {
         return Err(unsupported(format!("operator {}", call.op)));
