@@ -5,6 +5,7 @@ use smallvec::smallvec;
 
 use super::write;
 use crate::ir::{AsRead, Attrs, Model, OpName, Origin, TensorData, Value};
+use crate::onnx::Loaded;
 use crate::onnx::external::ExternalFiles;
 use crate::onnx::proto::attribute_proto::AttributeType;
 use crate::onnx::proto::type_proto::{self, Value as Ty};
@@ -19,7 +20,7 @@ use crate::onnx::read::read;
 use crate::onnx::read::tests::{graph, info, model, node, scalar, with_body};
 
 fn read_back(proto: ModelProto) -> Model {
-    let (model, warnings) = read(proto, ExternalFiles::beside(None)).unwrap();
+    let Loaded { model, warnings, .. } = read(proto, ExternalFiles::beside(None)).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
     model
 }
