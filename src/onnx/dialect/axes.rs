@@ -63,7 +63,7 @@ fn axes_down(d: &mut Draft<'_>) -> Outcome {
     d.count_axes_from_front("axes", d.rank(0))
 }
 
-/// The axes of Unsqueeze are axes of its output.
+/// The axes of `Unsqueeze` are axes of its output.
 fn unsqueeze_axes_down(d: &mut Draft<'_>) -> Outcome {
     let added = d.ints("axes")?.map_or(0, |axes| axes.len());
     d.count_axes_from_front("axes", d.rank(0).map(|r| r + added))
@@ -111,7 +111,7 @@ fn gather_down(d: &mut Draft<'_>) -> Outcome {
     Ok(())
 }
 
-/// The axis of OneHot is an axis of its output. Runtimes wrap negative indices in both versions.
+/// The axis of `OneHot` is an axis of its output. Runtimes wrap negative indices in both versions.
 fn one_hot_down(d: &mut Draft<'_>) -> Outcome {
     match d.int("axis")? {
         Some(-1) | None => Ok(()),

@@ -6,16 +6,40 @@ use super::draft::{Fact, from_front};
 
 type Dims = Vec<Option<u64>>;
 
+/// Operators whose outputs have the dims of the first input.
+#[rustfmt::skip]
+const ALIKE: &[&str] = &[
+    "Abs", "BatchNormalization", "Cast", "CastLike", "Ceil", "Clip", "Cos", "DequantizeLinear", "Dropout", "Elu",
+    "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Hardmax", "Identity", "InstanceNormalization", "LRN",
+    "LeakyRelu", "Log", "LogSoftmax", "Neg", "Not", "QuantizeLinear", "Reciprocal", "Relu", "Round", "Selu",
+    "Sigmoid", "Sin", "Softmax", "Softplus", "Sqrt", "Tanh",
+];
+
+/// Operators whose outputs have the rank of the first input.
+#[rustfmt::skip]
+const SAME_RANK: &[&str] = &[
+    "AveragePool", "Conv", "ConvTranspose", "MaxPool", "Pad", "Resize", "Split", "Tile", "TopK", "Transpose",
+    "Upsample",
+];
+
+/// Operators that broadcast all their inputs.
+#[rustfmt::skip]
+const BROADCAST: &[&str] = &[
+    "Add", "And", "Div", "Equal", "Greater", "Less", "Max", "Mean", "Min", "Mod", "Mul", "Or", "PRelu", "Pow", "Sub",
+    "Sum", "Where",
+];
+
 /// The dims of every output, in any form of the operator.
 pub(super) fn output_dims(op: &str, attrs: &Attrs, inputs: &[Fact]) -> Option<Dims> {
     let first = inputs.first()?;
     match op {
+        _ if ALIKE.contains(&op) => first.dims.clone(),
+        _ if SAME_RANK.contains(&op) => Some(vec![None; first.rank()?]),
+        _ if BROADCAST.contains(&op) => broadcast(inputs),
+        _ if op.starts_with("Reduce") => reduce(first, attrs, inputs),
         "Flatten" | "Gemm" => Some(vec![None; 2]),
         "Range" => Some(vec![None]),
-        "Shape" if attrs.is_empty() => Some(vec![Some(first.rank()? as u64)]),
-        "Shape" => Some(vec![None]),
-        "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Sum" | "Max" | "Min" | "Mean" | "Where" | "Equal"
-        | "Greater" | "Less" | "And" | "Or" | "Mod" | "PRelu" => broadcast(inputs),
+        "Shape" => Some(vec![first.rank().filter(|_| attrs.is_empty()).map(|r| r as u64)]),
         "MatMul" => {
             let ranks = first.rank().zip(inputs.get(1)?.rank()).filter(|&(a, b)| a >= 2 && b >= 2);
             ranks.map(|(a, b)| vec![None; a.max(b)])
@@ -23,58 +47,21 @@ pub(super) fn output_dims(op: &str, attrs: &Attrs, inputs: &[Fact]) -> Option<Di
         "Reshape" => reshape(attrs, inputs),
         "Unsqueeze" => unsqueeze(first, &axes(attrs, inputs)?),
         "Squeeze" => Some(vec![None; first.rank()?.checked_sub(axes(attrs, inputs)?.len())?]),
-        "Gather" => {
-            let indices = inputs.get(1)?.dims.as_ref()?;
-            let rank = (first.rank()? + indices.len()).checked_sub(1)?;
-            Some(if rank == indices.len() { indices.clone() } else { vec![None; rank] })
-        }
+        "Gather" => gather(first, inputs.get(1)?),
         "Concat" => concat(inputs),
         "Slice" => slice(first, attrs, inputs),
         "GlobalAveragePool" | "GlobalMaxPool" | "GlobalLpPool" => {
             let dims = first.dims.as_ref()?.iter().enumerate();
             Some(dims.map(|(at, &dim)| if at < 2 { dim } else { Some(1) }).collect())
         }
-        _ if op.starts_with("Reduce") => reduce(first, attrs, inputs),
-        "Abs"
-        | "BatchNormalization"
-        | "Cast"
-        | "CastLike"
-        | "Ceil"
-        | "Clip"
-        | "Cos"
-        | "DequantizeLinear"
-        | "Dropout"
-        | "Elu"
-        | "Erf"
-        | "Exp"
-        | "Floor"
-        | "Gelu"
-        | "HardSigmoid"
-        | "HardSwish"
-        | "Hardmax"
-        | "Identity"
-        | "InstanceNormalization"
-        | "LRN"
-        | "LeakyRelu"
-        | "Log"
-        | "LogSoftmax"
-        | "Neg"
-        | "Not"
-        | "QuantizeLinear"
-        | "Reciprocal"
-        | "Relu"
-        | "Round"
-        | "Selu"
-        | "Sigmoid"
-        | "Sin"
-        | "Softmax"
-        | "Softplus"
-        | "Sqrt"
-        | "Tanh" => first.dims.clone(),
-        "AveragePool" | "Conv" | "ConvTranspose" | "MaxPool" | "Pad" | "Resize" | "Split" | "Tile"
-        | "TopK" | "Transpose" | "Upsample" => Some(vec![None; first.rank()?]),
         _ => None,
     }
+}
+
+fn gather(data: &Fact, indices: &Fact) -> Option<Dims> {
+    let indices = indices.dims.as_ref()?;
+    let rank = (data.rank()? + indices.len()).checked_sub(1)?;
+    Some(if rank == indices.len() { indices.clone() } else { vec![None; rank] })
 }
 
 /// Sizes only where all inputs are single elements: others may stretch.

@@ -211,7 +211,7 @@ fn clip_up(d: &mut Draft<'_>) -> Outcome {
 /// The constant in a slot as a float attribute that loses nothing.
 fn as_float(data: &TensorData) -> Outcome<f32> {
     match data.to_f64() {
-        Some(x) if f64::from(x as f32) == x || x.is_nan() => Ok(x as f32),
+        Some(x) if f64::from(x as f32).to_bits() == x.to_bits() || x.is_nan() => Ok(x as f32),
         _ => refuse("its constant is no float"),
     }
 }

@@ -66,7 +66,7 @@ pub(crate) fn form_of<'a>(
     lower(draft(), opset).map(form).map_err(|refusal| {
         let versions = schema::versions("", &node.op.name).map(|s| s.since_version);
         let lowest = versions.filter(|&v| v > opset).find(|&v| lower(draft(), v).is_ok());
-        unsayable(node, opset, refusal, lowest)
+        Box::new(unsayable(node, opset, refusal, lowest))
     })
 }
 
@@ -91,6 +91,7 @@ pub(crate) fn facts_for(graph: &Graph, captured: &Captured, opset: i64) -> Resul
 }
 
 /// A call in the newest form as another opset says it.
+#[allow(dead_code, reason = "for engines that evaluate nodes at an opset of their own")]
 #[derive(Debug, Clone)]
 pub(crate) struct LoweredCall<'a> {
     /// The operator.
@@ -107,6 +108,7 @@ pub(crate) struct LoweredCall<'a> {
 ///
 /// # Errors
 /// A clause that says why no form of that opset means exactly the same.
+#[allow(dead_code, reason = "for engines that evaluate nodes at an opset of their own")]
 pub(crate) fn lower_call<'a>(
     op: &'a OpName,
     attrs: &'a Attrs,
@@ -126,15 +128,15 @@ pub(crate) fn lower_call<'a>(
     })
 }
 
-fn unsayable(node: &Node, opset: i64, refusal: Refusal, lowest: Option<i64>) -> Box<Unsayable> {
-    Box::new(Unsayable {
+fn unsayable(node: &Node, opset: i64, refusal: Refusal, lowest: Option<i64>) -> Unsayable {
+    Unsayable {
         node: node.label(),
         op: node.op.to_string(),
         what: refusal.0.into_owned(),
         opset,
         lowest,
         made_by: node.made_by.as_ref().map(|p| p.pass),
-    })
+    }
 }
 
 /// The node as it is.
@@ -169,7 +171,7 @@ fn opaque_form(graph: &Graph, id: NodeId, read_at: i64, opset: i64) -> Result<Fo
     }
     let lowest = version(read_at).unwrap_or(read_at);
     let what = format!("its form of opset {read_at} means something else, or nothing, at this one");
-    Err(unsayable(node, opset, Refusal(what.into()), Some(lowest).filter(|&v| v > opset)))
+    Err(Box::new(unsayable(node, opset, Refusal(what.into()), Some(lowest).filter(|&v| v > opset))))
 }
 
 /// Lowers a form from the newest version of its operator to an opset.

@@ -8,18 +8,24 @@
 
 #[cfg(test)]
 mod as_is;
+#[allow(clippy::unnecessary_wraps, reason = "every step has the same signature")]
 mod axes;
 mod dims;
 mod draft;
+#[allow(clippy::unnecessary_wraps, reason = "every step has the same signature")]
 mod elementwise;
 mod facts;
 mod lower;
+#[allow(clippy::unnecessary_wraps, reason = "every step has the same signature")]
 mod normalize;
+#[allow(clippy::unnecessary_wraps, reason = "every step has the same signature")]
 mod resize;
+#[allow(clippy::unnecessary_wraps, reason = "every step has the same signature")]
 mod table;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+#[allow(clippy::unnecessary_wraps, reason = "every step has the same signature")]
 mod values;
 
 use std::fmt;

@@ -24,10 +24,9 @@ fn rename(d: &mut Draft<'_>, op: &str) -> Outcome {
 
 /// Replaces the words of a string attribute.
 fn reword(d: &mut Draft<'_>, name: &str, words: &[(&str, &str)]) -> Outcome {
-    if let Some(text) = d.text(name)? {
-        if let Some((_, new)) = words.iter().find(|(old, _)| *old == text) {
-            d.set(name, *new);
-        }
+    let text = d.text(name)?;
+    if let Some((_, new)) = words.iter().find(|(old, _)| Some(*old) == text.as_deref()) {
+        d.set(name, *new);
     }
     Ok(())
 }

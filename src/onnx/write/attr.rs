@@ -32,7 +32,7 @@ pub(super) fn attribute(
         AttrValue::Strings(x) => proto.strings = x.iter().map(|s| s.to_vec()).collect(),
         AttrValue::Tensors(x) => proto.tensors = x.iter().map(tensor::tensor).collect(),
         AttrValue::Graphs(x) => {
-            proto.graphs = x.iter().map(|g| graph::body(g, target)).collect::<Result<_, _>>()?
+            proto.graphs = x.iter().map(|g| graph::body(g, target)).collect::<Result<_, _>>()?;
         }
         AttrValue::SparseTensors(x) => {
             proto.sparse_tensors = x.iter().map(|t| tensor::sparse(t, None)).collect();

@@ -6,6 +6,7 @@ use smallvec::smallvec;
 
 use super::write;
 use crate::ir::{AsRead, Attrs, Model, OpName, Origin, TensorData, Value};
+use crate::onnx::Loaded;
 use crate::onnx::external::ExternalFiles;
 use crate::onnx::proto::attribute_proto::AttributeType;
 use crate::onnx::proto::type_proto::{self, Value as Ty};

@@ -156,3 +156,15 @@ fn a_call_on_constants_can_turn_every_input_into_an_attribute() {
     let custom = lower_call(&custom, &attrs, &[Some(&x)], &[true], 17).unwrap();
     assert_eq!((&*custom.op.name, custom.outputs), ("Gelu", vec![Some(0)]));
 }
+
+#[test]
+fn a_node_that_a_pass_made_is_lowered_though_it_holds_the_form_of_a_file() {
+    let axes = Attrs::new().with("axes", vec![1]);
+    let mut model = one_node(11, "ReduceSum", axes, vec![In::Unknown], 1);
+    upgrade(&mut model).unwrap();
+    let id = only_node(&model.graph);
+    let node = model.graph.node_mut(id);
+    node.attrs.set("keepdims", 0);
+    node.made_by = Some(Arc::new(Provenance { pass: "some-pass", from: Vec::new() }));
+    assert_eq!(written_text(&model.graph, id, 11).unwrap(), "ReduceSum{axes=[1],keepdims=0}(a)");
+}

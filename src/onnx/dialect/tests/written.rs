@@ -3,7 +3,11 @@
 use prost::Message;
 
 use super::*;
-use crate::onnx::{OnnxError, encode, load_bytes, proto::ModelProto, text};
+use crate::onnx::{
+    OnnxError, encode, load_bytes,
+    proto::{ModelProto, ValueInfoProto},
+    text,
+};
 
 fn load(source: &str) -> Model {
     let proto = text::parse_model(source).unwrap();
@@ -13,11 +17,11 @@ fn load(source: &str) -> Model {
 fn printed(model: &Model) -> Result<String, OnnxError> {
     let bytes = encode(model.check().unwrap())?;
     let proto = ModelProto::decode(bytes.as_slice()).unwrap();
-    Ok(text::print_model(&proto, &Default::default()))
+    Ok(text::print_model(&proto, &text::PrintOptions::default()))
 }
 
 fn canonical(source: &str) -> String {
-    text::print_model(&text::parse_model(source).unwrap(), &Default::default())
+    text::print_model(&text::parse_model(source).unwrap(), &text::PrintOptions::default())
 }
 
 const OLD: &str = r#"<ir_version: 8, opset_import: ["" : 11]>
@@ -104,6 +108,6 @@ g (float[1,1,2,2] x, float[1] w) => (float[1,1,4,4] y) <float[1] w = {1}> {
     model.opsets[0].version = 9;
     let text = printed(&model).unwrap();
     let back = text::parse_model(&text).unwrap().graph.unwrap();
-    let names: Vec<_> = back.input.iter().map(|i| i.name()).collect();
+    let names: Vec<_> = back.input.iter().map(ValueInfoProto::name).collect();
     assert_eq!(names, ["x", "w", "y_scales"]);
 }
