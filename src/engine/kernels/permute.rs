@@ -27,6 +27,9 @@ struct Axis {
 
 fn moved<const W: usize>(bytes: &[u8], dims: &[u64], perm: &[usize]) -> Vec<u8> {
     let (source, _) = bytes.as_chunks::<W>();
+    if source.is_empty() {
+        return Vec::new();
+    }
     let mut moved = vec![0; bytes.len()];
     let (out, _) = moved.as_chunks_mut::<W>();
     let mut axes = merged(dims, perm);
@@ -98,6 +101,7 @@ mod tests {
             (&[4, 6], &[0, 1]),
             (&[1, 1], &[1, 0]),
             (&[5], &[0]),
+            (&[3, 0, 2], &[2, 0, 1]),
             (&[], &[]),
         ];
         for (dims, perm) in cases {

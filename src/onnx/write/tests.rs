@@ -1,4 +1,3 @@
-use crate::onnx::Loaded;
 use std::sync::Arc;
 
 use bytes::Bytes;
