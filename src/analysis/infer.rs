@@ -246,9 +246,6 @@ fn outputs_of(
     inputs: &[Option<(&Fact, Option<&TensorData>)>],
     calc: &mut Calc<'_>,
 ) -> Vec<Fact> {
-    if node.attrs.has_refs() {
-        return vec![Fact::Unknown; node.output_count()];
-    }
     let form = Form::of(node);
     let standard = node.op.domain.is_empty();
     let plain = standard && form == Form::Newest;
