@@ -109,6 +109,8 @@ fn a_model_that_ignores_its_inputs_is_called_blind() {
     let options = VerifyOptions { runs: 1, ..VerifyOptions::default() };
     let one = verify(&model("Const", 1.0), &model("Const", 1.0), &Toy, &options);
     assert!(one.blind && one.runs == 1, "{one:?}");
+    let faint = outcome(&model("Mul", 1e-7), &model("Mul", 0.0));
+    assert!(faint.blind && faint.outcome == Outcome::Equal, "{faint:?}");
 }
 
 #[test]
