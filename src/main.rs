@@ -1,3 +1,9 @@
-//! The command line of onnxpress.
+//! The command line of onnxpress. It uses the library's public face, and alone prints and reads the environment.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -237,6 +237,9 @@ fn external_data_is_read_and_goes_inside_by_default() {
     let report = write(&model, &target, &SaveOptions::default()).unwrap();
     assert_eq!(report.external, None);
     assert_eq!(load(&target).unwrap().model.graph.constant(w).unwrap().to_f64s(), Some(vec![1.0, 2.0, 3.0]));
+    // Nor does replacing the model itself touch data that this program did not write.
+    write(&model, &dir.path().join("d/m.onnx"), &SaveOptions::default()).unwrap();
+    assert!(dir.path().join("d/w.bin").exists());
     if cfg!(unix) {
         assert!(referring(&[("location", "good.bin")]).1.is_ok());
     }

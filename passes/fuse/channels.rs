@@ -14,6 +14,7 @@ pub(super) struct Layer {
     bias: Option<ValueId>,
 }
 
+#[derive(Clone, Copy)]
 enum Layout {
     Rows,
     Transposed { group: usize },
@@ -74,38 +75,58 @@ impl Layer {
         Ok([weight, rw.constant(name, data)])
     }
 
-    /// The weight with each output channel scaled. Rounding to the element type must not overflow, and must not leave
-    /// a channel nothing but the few bits of the smallest numbers.
-    fn scaled(&self, k: &[f64]) -> Result<TensorData, Skip> {
+    /// The weight with each output channel scaled; a large one is computed when it is written. Rounding to the element
+    /// type must not overflow, and must not leave a channel nothing but the few bits of the smallest numbers.
+    fn scaled(&self, scale: &[f64]) -> Result<TensorData, Skip> {
+        const DEFER: u64 = 64 << 10;
+        self.check_range(scale)?;
+        let (layout, k) = (self.layout, scale.to_vec());
+        let apply = move |weight: &TensorData| {
+            let channel_of = layout.channels(weight.dims());
+            weight.map_f64(|i, x| x * k[channel_of(i)])
+        };
+        if self.weight.byte_len() < DEFER {
+            return apply(&self.weight).ok_or_else(|| Skip::because("the weight is not floating point"));
+        }
+        let group = if let Layout::Transposed { group } = layout { group as u64 } else { 0 };
+        let what = [group].into_iter().chain(scale.iter().map(|k| k.to_bits())).collect();
+        let bytes = move |weight: &TensorData| apply(weight)?.bytes().cloned();
+        TensorData::deferred(self.weight.dtype(), self.weight.dims(), &self.weight, what, bytes)
+            .map_err(|e| Skip::because(e.to_string()))
+    }
+
+    fn check_range(&self, k: &[f64]) -> Result<(), Skip> {
         let (least, most) = match self.weight.dtype() {
             DType::Float16 => (6.103_515_625e-5, 65504.0),
             DType::Double => (f64::MIN_POSITIVE, f64::MAX),
             // bfloat16 has the exponents of float.
             _ => (f64::from(f32::MIN_POSITIVE), 3.389_531_389_251_535_5e38),
         };
+        let channel_of = self.layout.channels(self.weight.dims());
         let (mut finite, mut largest) = (true, vec![0f64; self.channels]);
-        let weight = self.weight.map_f64(|i, x| {
-            let channel = self.channel(i);
-            let product = x * k[channel];
-            finite &= product.abs() <= most;
-            largest[channel] = largest[channel].max(product.abs());
-            product
+        self.weight.each_f64(|i, x| {
+            let channel = channel_of(i);
+            let product = (x * k[channel]).abs();
+            finite &= product <= most;
+            largest[channel] = largest[channel].max(product);
         });
         let tiny = largest.iter().any(|&x| x > 0.0 && x < least);
         Skip::unless(finite, "a fused parameter would not be finite")?;
-        Skip::unless(!tiny, "a fused parameter would be too small for its type")?;
-        weight.ok_or_else(|| Skip::because("the weight is not floating point"))
+        Skip::unless(!tiny, "a fused parameter would be too small for its type")
     }
+}
 
-    /// The output channel of one element of the weight.
-    fn channel(&self, index: usize) -> usize {
-        let dims = self.weight.dims();
+impl Layout {
+    /// From the index of an element of the weight to its output channel.
+    fn channels(self, dims: &[u64]) -> impl Fn(usize) -> usize {
         let (rows, cols) = (dims[0] as usize, dims[1] as usize);
         let inner: usize = dims[2..].iter().product::<u64>() as usize;
-        let (row, col) = (index / (inner * cols), index / inner % cols);
-        match self.layout {
-            Layout::Rows => row,
-            Layout::Transposed { group } => row / (rows / group) * cols + col,
+        move |index| {
+            let (row, col) = (index / (inner * cols), index / inner % cols);
+            match self {
+                Layout::Rows => row,
+                Layout::Transposed { group } => row / (rows / group) * cols + col,
+            }
         }
     }
 }

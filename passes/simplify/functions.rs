@@ -206,8 +206,10 @@ fn fill(graph: &mut Graph, function: &Function, call: &Node) {
     let nodes: Vec<NodeId> = graph.nodes().collect();
     for id in nodes {
         let mut attrs = Attrs::new();
+        let mut filled = false;
         for mut attr in std::mem::take(&mut graph.node_mut(id).attrs) {
             if let AttrValue::Ref { name, .. } = &attr.value {
+                filled = true;
                 match call.attrs.get(name).or_else(|| function.defaults.get(name)) {
                     Some(value) => attr.value = value.clone(),
                     None => continue,
@@ -217,7 +219,11 @@ fn fill(graph: &mut Graph, function: &Function, call: &Node) {
             }
             attrs.push(attr);
         }
-        graph.node_mut(id).attrs = attrs;
+        let node = graph.node_mut(id);
+        node.attrs = attrs;
+        if filled {
+            node.touch();
+        }
     }
 }
 

@@ -105,15 +105,19 @@ impl Facts {
         &self,
         graph: &Graph,
         node: NodeId,
-        first: Vec<Fact>,
+        first: &[Fact],
         skip: usize,
         given: &Given<'_>,
     ) -> Option<(Facts, Vec<Fact>)> {
         let body = graph.node(node).attrs.graph("body")?;
+        if self.depth >= MAX_LOOP_DEPTH {
+            let unknown = vec![Fact::Unknown; first.len()];
+            return Some((self.enter(graph, node, "body", given(&unknown))?, unknown));
+        }
         let mut carried: Vec<Fact> = first.iter().map(|f| f.widen(f, "")).collect();
-        for round in 0.. {
-            if round == ROUNDS || self.depth >= MAX_LOOP_DEPTH {
-                carried = carried.iter().map(|f| f.only_dtype()).collect();
+        for round in 0..2 * ROUNDS {
+            if round == ROUNDS {
+                carried = carried.iter().map(Fact::only_dtype).collect();
             }
             let inner = self.enter(graph, node, "body", given(&carried))?;
             let outs = body.outputs().get(skip..)?;
@@ -123,7 +127,7 @@ impl Facts {
             if next.len() != carried.len() {
                 return None;
             }
-            if next == carried || round > ROUNDS {
+            if next == carried {
                 return Some((inner, next));
             }
             carried = next;
@@ -145,7 +149,7 @@ impl Facts {
             all.extend_from_slice(carried);
             all
         };
-        self.settle(graph, node, first.collect(), 1, &given)
+        self.settle(graph, node, &first.collect::<Vec<_>>(), 1, &given)
     }
 
     fn loop_outputs(&mut self, graph: &Graph, node: NodeId) -> Option<Vec<Fact>> {
@@ -176,7 +180,7 @@ impl Facts {
             })
             .collect();
         let given = |carried: &[Fact]| [carried, &slices].concat();
-        self.settle(graph, node, (0..states).map(fact).collect(), 0, &given)
+        self.settle(graph, node, &(0..states).map(fact).collect::<Vec<_>>(), 0, &given)
     }
 
     fn scan_outputs(&mut self, graph: &Graph, node: NodeId) -> Option<Vec<Fact>> {

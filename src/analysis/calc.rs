@@ -88,13 +88,11 @@ impl<'a> Calc<'a> {
         if a == b {
             return Expr::of(0);
         }
-        match (a.known(), b.known().and_then(i64::checked_neg)) {
-            (_, Some(b)) => self.add(a, &Expr::of(b)),
-            _ => {
-                let difference = a.inside().zip(b.inside()).map(|(a, b)| a + negated(&b));
-                self.settle(difference, false)
-            }
+        if let Some(less) = b.known().and_then(i64::checked_neg) {
+            return self.add(a, &Expr::of(less));
         }
+        let difference = a.inside().zip(b.inside()).map(|(a, b)| a + negated(&b));
+        self.settle(difference, false)
     }
 
     pub(crate) fn mul(&mut self, a: &Expr, b: &Expr) -> Expr {
@@ -199,12 +197,10 @@ impl<'a> Calc<'a> {
     /// The size that two sizes broadcast to; `None` where they cannot.
     pub(crate) fn broadcast(&mut self, a: &Expr, b: &Expr) -> Option<Expr> {
         Some(match (a.known(), b.known()) {
-            _ if a == b => a.clone(),
-            (Some(1), _) => b.clone(),
-            (_, Some(1)) => a.clone(),
-            (Some(_), Some(_)) => return None,
-            (Some(_), None) => a.clone(),
-            (None, Some(_)) => b.clone(),
+            (Some(x), Some(y)) if x != y && x != 1 && y != 1 => return None,
+            // Where one is neither 1 nor unknown, the other is that or 1.
+            (_, Some(1)) | (Some(2.. | ..=0), _) => a.clone(),
+            (Some(1), _) | (_, Some(_)) => b.clone(),
             (None, None) if a.absorbs(b) => a.clone(),
             (None, None) if b.absorbs(a) => b.clone(),
             (None, None) => {

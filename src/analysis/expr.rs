@@ -179,7 +179,7 @@ fn absorbs(a: &SymExpr, b: &SymExpr) -> bool {
 
 /// Bounds of the constants that folding inside an expression can produce: in sums and products, and in divisors.
 pub(super) fn bounds(expr: &SymExpr) -> Option<(u64, u64)> {
-    let limit = |n: u64, d: u64| (n <= i32::MAX as u64 && d <= i32::MAX as u64).then_some((n, d));
+    let limit = |n: u64, d: u64| (i32::try_from(n).is_ok() && i32::try_from(d).is_ok()).then_some((n, d));
     match expr {
         SymExpr::Value(value) => limit(u64::from(value.unsigned_abs()).max(1), 1),
         SymExpr::Var(_) => Some((1, 1)),

@@ -75,18 +75,17 @@ impl Tensor {
 
 /// Whether a tensor of this type holds the integer, without wrapping or rounding.
 fn holds(dtype: DType, elem: &Expr) -> bool {
-    use DType::*;
     let Some(n) = elem.known() else {
-        return matches!(dtype, Int64 | Int32 | Double | Float);
+        return matches!(dtype, DType::Int64 | DType::Int32 | DType::Double | DType::Float);
     };
     let (low, high) = match dtype {
-        Int64 => return true,
-        Bool => (0, 1),
-        Double => (-(1 << 53), 1 << 53),
-        Float => (-(1 << 24), 1 << 24),
-        Float16 => (-(1 << 11), 1 << 11),
-        Bfloat16 => (-(1 << 8), 1 << 8),
-        Uint64 => (0, i64::MAX),
+        DType::Int64 => return true,
+        DType::Bool => (0, 1),
+        DType::Double => (-(1 << 53), 1 << 53),
+        DType::Float => (-(1 << 24), 1 << 24),
+        DType::Float16 => (-(1 << 11), 1 << 11),
+        DType::Bfloat16 => (-(1 << 8), 1 << 8),
+        DType::Uint64 => (0, i64::MAX),
         _ if dtype.is_signed_int() => (-(1 << (dtype.bits() - 1)), (1 << (dtype.bits() - 1)) - 1),
         _ if dtype.is_int() => (0, (1 << dtype.bits()) - 1),
         _ => return false,

@@ -24,7 +24,7 @@ pub struct InferContext {
 ///   number for a dim that depends on an input, the file's declared dims are taken as stale, and none of them is used.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
-    pub(super) facts: Vec<Fact>,
+    pub(super) values: Vec<Fact>,
     /// Expressions that are the size of some dim.
     pub(super) sizes: HashSet<Expr>,
     pub(super) problems: Vec<String>,
@@ -45,7 +45,7 @@ pub struct Facts {
 
 impl Facts {
     pub(super) fn fact(&self, value: ValueId) -> &Fact {
-        self.facts.get(value.index()).unwrap_or(&Fact::Unknown)
+        self.values.get(value.index()).unwrap_or(&Fact::Unknown)
     }
 
     fn tensor(&self, value: ValueId) -> Option<&Tensor> {
@@ -110,14 +110,14 @@ impl Facts {
 
     /// Makes room for values that were added.
     pub(super) fn grow(&mut self, graph: &Graph) {
-        if self.facts.len() < graph.index_bound() {
-            self.facts.resize(graph.index_bound(), Fact::Unknown);
+        if self.values.len() < graph.index_bound() {
+            self.values.resize(graph.index_bound(), Fact::Unknown);
         }
     }
 
     /// Stores a fact. Whether it is another one than before.
     pub(super) fn put(&mut self, value: ValueId, fact: Fact) -> bool {
-        let Some(slot) = self.facts.get_mut(value.index()) else { return false };
+        let Some(slot) = self.values.get_mut(value.index()) else { return false };
         let changed = *slot != fact;
         if changed {
             if let Some(dims) = fact.tensor().and_then(|t| t.shape.as_ref()) {

@@ -4,11 +4,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 use super::calc::Calc;
-use super::dtype::output_dtype;
+use super::dtype::{Form, output_dtype};
 use super::expr::Expr;
 use super::fact::{Fact, Tensor};
 use super::facts::{Facts, InferContext};
-use super::rules::{Call, Input, rule, same_shape};
+use super::rules::{Call, Input, keeps_shape, rule};
 use super::sequence;
 use crate::ir::{Graph, Node, NodeId, Origin, TensorData, ValueId, ValueType};
 
@@ -35,9 +35,11 @@ impl Facts {
             self.put(value, fact);
         }
         match graph.order() {
-            Ok(order) => order.into_iter().for_each(|node| {
-                self.step(graph, node);
-            }),
+            Ok(order) => {
+                for node in order {
+                    self.step(graph, node);
+                }
+            }
             Err(error) => self.problems.push(error.to_string()),
         }
     }
@@ -55,7 +57,9 @@ impl Facts {
                 queue.push(Reverse((graph.node(node).position, node)));
             }
         };
-        from.iter().for_each(|&node| add(&mut queue, &mut queued, node));
+        for &node in from {
+            add(&mut queue, &mut queued, node);
+        }
         // Places in the file order the queue. Where they are no topological order, nodes are looked at again; this
         // many times at most before the whole graph is cheaper.
         let mut steps = 4 * graph.index_bound() + 64;
@@ -97,11 +101,11 @@ impl Facts {
     /// What the operator says of its outputs.
     fn outputs(&mut self, graph: &Graph, id: NodeId) -> Vec<Fact> {
         let node = graph.node(id);
-        let standard = &*node.op.domain == "";
-        if standard && node.opaque.is_none() {
-            if let Some(facts) = self.control_flow(graph, id) {
-                return facts;
-            }
+        if node.op.domain.is_empty()
+            && Form::of(node) == Form::Newest
+            && let Some(facts) = self.control_flow(graph, id)
+        {
+            return facts;
         }
         let place = format!("{}{}", self.prefix, id.index());
         let mut sizes = std::mem::take(&mut self.sizes);
@@ -112,10 +116,18 @@ impl Facts {
         out
     }
 
-    /// What a node that is not there yet would say of its outputs, over values of the graph and others.
-    pub(crate) fn propose(&self, node: &Node, inputs: &[Option<(&Fact, Option<&TensorData>)>]) -> Vec<Fact> {
+    /// What a node that is not there yet would say of its outputs, over values of the graph and others. `place` tells
+    /// it from other such nodes.
+    pub(crate) fn propose(
+        &self,
+        place: usize,
+        node: &Node,
+        inputs: &[Option<(&Fact, Option<&TensorData>)>],
+    ) -> Vec<Fact> {
         let mut sizes = self.sizes.clone();
-        outputs_of(node, inputs, &mut Calc::new(format!("{}new", self.prefix), &mut sizes))
+        let mut calc = Calc::new(format!("{}new{place}", self.prefix), &mut sizes);
+        let tidy = |fact| if let Fact::Tensor(tensor) = fact { Fact::Tensor(tensor.tidy()) } else { fact };
+        outputs_of(node, inputs, &mut calc).into_iter().map(tidy).collect()
     }
 
     /// What is known of a value, as [`Facts::propose`] takes and gives it.
@@ -237,12 +249,12 @@ fn outputs_of(
     if node.attrs.has_refs() {
         return vec![Fact::Unknown; node.output_count()];
     }
+    let form = Form::of(node);
     let standard = node.op.domain.is_empty();
+    let plain = standard && form == Form::Newest;
     let facts: Vec<Option<&Fact>> = inputs.iter().map(|i| i.map(|(fact, _)| fact)).collect();
-    if standard && node.opaque.is_none() {
-        if let Some(facts) = sequence::outputs(node, &facts, calc) {
-            return facts;
-        }
+    if plain && let Some(facts) = sequence::outputs(node, &facts, calc) {
+        return facts;
     }
     let dtypes: Vec<_> = facts.iter().map(|f| f.and_then(Fact::tensor).and_then(|t| t.dtype)).collect();
     let tensors = inputs.iter().map(|input| {
@@ -250,16 +262,17 @@ fn outputs_of(
         Some(Input { fact: fact.tensor().unwrap_or(&Tensor::UNKNOWN), data })
     });
     let call = Call { node, inputs: tensors.collect() };
-    let tensors = match node.opaque {
-        _ if !standard => None,
-        None => rule(&node.op.name).and_then(|rule| rule(&call, calc)),
-        Some(_) if same_shape(&node.op.name) => call.shape(0).map(|s| vec![Tensor::of(s.to_vec())]),
-        Some(_) => None,
+    let tensors = if plain {
+        rule(&node.op.name).and_then(|rule| rule(&call, calc))
+    } else if standard && keeps_shape(&node.op.name) {
+        call.shape(0).map(|s| vec![Tensor::of(s.to_vec())])
+    } else {
+        None
     };
     let mut tensors = tensors.unwrap_or_default();
     tensors.resize(node.output_count(), Tensor::UNKNOWN);
     let typed = tensors.into_iter().enumerate().map(|(slot, tensor)| {
-        let dtype = output_dtype(node, slot, &dtypes);
+        let dtype = output_dtype(node, form, slot, &dtypes);
         match (dtype, &tensor.shape) {
             (None, None) => Fact::Unknown,
             _ => Fact::Tensor(Tensor { dtype, ..tensor }),

@@ -3,7 +3,8 @@
 use super::cost::{self, Sizes};
 use super::{Facts, InferContext};
 use crate::ir::{
-    Attrs, DType, Dim, Graph, Node, NodeId, OpName, Origin, TensorData, Value, ValueId, ValueType,
+    AttrKind, AttrValue, Attrs, DType, Dim, Graph, Node, NodeId, OpName, Origin, TensorData, Value, ValueId,
+    ValueType,
 };
 
 /// Builds a graph line by line.
@@ -323,6 +324,21 @@ fn element_types_come_from_inputs_and_attributes() {
 }
 
 #[test]
+fn attributes_that_the_newest_form_lacks_are_not_ignored() {
+    let mut b = Build::new();
+    let x = b.input("x", DType::Float, "n 4");
+    let old = b.op("ReduceSum", none().with("axes", vec![1]), &[x]);
+    let kind = b.op("Concat", none().with("axis", 1.0), &[x, x]);
+    let open = AttrValue::Ref { name: "a".to_owned(), kind: AttrKind::Int };
+    let open = b.op("Flatten", none().with("axis", open), &[x]);
+    let clip = b.op("Clip", none().with("min", 0.0), &[x]);
+    let facts = b.facts();
+    let found = [old, kind, open, clip].map(|v| dims(&facts, v));
+    assert_eq!(found, ["unknown", "unknown", "unknown", "n 4"]);
+    assert_eq!(facts.dtype(open), Some(DType::Float));
+}
+
+#[test]
 fn costs_add_up() {
     let (b, v) = small_cnn();
     let facts = Facts::of(&b.graph, &InferContext { bindings: [("h".to_owned(), 32)].into() });
@@ -337,5 +353,6 @@ fn costs_add_up() {
     let parameters = cost::parameters(&b.graph);
     assert_eq!(parameters.count, 216 + 1280 + 10 + 2 + 2);
     assert_eq!(parameters.bytes.get(&DType::Int64), Some(&32));
-    let _ = v;
+    let (gemm, _) = b.graph.producer(v[6]).unwrap();
+    assert_eq!(cost::node_macs(&b.graph, &facts, &one, gemm), Some(1280));
 }

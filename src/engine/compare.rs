@@ -56,6 +56,8 @@ pub struct OutputReport {
     pub equal_share: f64,
     /// The largest difference that would have passed.
     pub allowed: Option<f64>,
+    /// All of the original's answer lies within the absolute tolerance of zero, so that "equal" says little.
+    pub faint: bool,
     /// What scaling the inputs by `1+1e-6` changes, where that had to be asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise: Option<f64>,
@@ -81,6 +83,7 @@ pub fn compare(
         argmax_agreement: None,
         equal_share: 0.0,
         allowed: None,
+        faint: false,
         noise,
     };
     if a.dtype() != b.dtype() || a.dims() != b.dims() {
@@ -88,14 +91,13 @@ pub fn compare(
         return report;
     }
     report.equal_share = equal_share(a, b);
-    match (floats(a), floats(b)) {
-        (Some(x), Some(y)) => judge_floats(&mut report, a, (&x, &y), tolerance),
-        _ => {
-            report.equal = a.len() == 0 || report.equal_share >= 1.0;
-            if !report.equal {
-                let share = (1.0 - report.equal_share) * 100.0;
-                report.why = Some(format!("{share:.3} % of the elements differ"));
-            }
+    if let (Some(x), Some(y)) = (floats(a), floats(b)) {
+        judge_floats(&mut report, a, (&x, &y), tolerance);
+    } else {
+        report.equal = report.equal_share >= 1.0;
+        if !report.equal {
+            let share = (1.0 - report.equal_share) * 100.0;
+            report.why = Some(format!("{share:.3} % of the elements differ"));
         }
     }
     report
@@ -110,14 +112,21 @@ fn judge_floats(report: &mut OutputReport, a: &TensorData, (x, y): (&[f64], &[f6
     report.argmax_agreement = argmax_agreement(x, y, a.dims());
     let allowed = tolerance.allowed(a.dtype(), largest).max(4.0 * report.noise.unwrap_or(0.0));
     report.allowed = Some(allowed);
+    report.faint = largest > 0.0 && largest <= tolerance.allowed(a.dtype(), 0.0);
     let at_odds = x.iter().zip(y).filter(|(a, b)| !a.is_finite() || !b.is_finite());
-    let special = at_odds.filter(|(a, b)| !(a == b || a.is_nan() && b.is_nan())).count();
+    let special = at_odds.filter(|&(&a, &b)| !identical(a, b)).count();
     report.equal = special == 0 && gap <= allowed;
     if special > 0 {
         report.why = Some(format!("{special} elements are NaN or infinite in one answer only"));
     } else if !report.equal {
         report.why = Some(format!("differs by {gap:.3e}, where {allowed:.3e} is allowed"));
     }
+}
+
+/// Whether two numbers are the same; two NaNs are.
+#[allow(clippy::float_cmp)] // Exactly the same is meant.
+fn identical(a: f64, b: f64) -> bool {
+    a == b || (a.is_nan() && b.is_nan())
 }
 
 /// The largest difference of two answers where both are finite; `None` where they are no floats of the same dims.
@@ -157,8 +166,7 @@ fn equal_share(a: &TensorData, b: &TensorData) -> f64 {
         return share(x.iter().zip(&y).filter(|(x, y)| x == y).count(), x.len());
     }
     if let (Some(x), Some(y)) = (floats(a), floats(b)) {
-        let same = |(x, y): &(&f64, &f64)| x == y || (x.is_nan() && y.is_nan());
-        return share(x.iter().zip(&y).filter(same).count(), x.len());
+        return share(x.iter().zip(&y).filter(|&(&x, &y)| identical(x, y)).count(), x.len());
     }
     let width = (a.dtype().bits() as usize).div_ceil(8).max(1);
     let (x, y) = (a.bytes().map_or(&[][..], |b| b), b.bytes().map_or(&[][..], |b| b));
@@ -205,6 +213,7 @@ impl OutputReport {
         self.cosine = least(self.cosine, other.cosine);
         self.argmax_agreement = least(self.argmax_agreement, other.argmax_agreement);
         self.equal_share = self.equal_share.min(other.equal_share);
+        self.faint &= other.faint;
         self.equal &= other.equal;
         self.why = self.why.take().or(other.why);
     }
@@ -227,6 +236,15 @@ mod tests {
         assert!(!far.equal && far.why.is_some(), "{far:?}");
         let wide = Tolerance { rtol: Some(1e-2), atol: None };
         assert!(compare("y", &a, &TensorData::vector(&[1000f32, 9.0, 3.0]), wide, None).equal);
+    }
+
+    #[test]
+    fn an_answer_within_the_absolute_tolerance_is_called_faint() {
+        let a = TensorData::vector(&[1e-6f32, 0.0]);
+        let found = run(&a, &TensorData::vector(&[0f32, 1e-6]));
+        assert!(found.equal && found.faint, "{found:?}");
+        let a = TensorData::vector(&[1e-4f32, 0.0]);
+        assert!(!run(&a, &a.clone()).faint);
     }
 
     #[test]

@@ -57,11 +57,11 @@ impl Dataset {
     /// [`EngineError::Invalid`], naming file, array and input.
     pub fn load(path: &Path, model: &Model, dims: &Bindings) -> Result<Self, EngineError> {
         let arrays = npy::read(path)?;
-        Self::of(arrays, model, dims)
+        Self::of(&arrays, model, dims)
             .map_err(|what| EngineError::Invalid(format!("{}: {what}", path.display())))
     }
 
-    fn of(arrays: Vec<(String, TensorData)>, model: &Model, dims: &Bindings) -> Result<Self, String> {
+    fn of(arrays: &[(String, TensorData)], model: &Model, dims: &Bindings) -> Result<Self, String> {
         let graph = &model.graph;
         let inputs: Vec<_> = fed(graph).map(|id| graph.value(id)).collect();
         let columns = inputs.iter().map(|value| {
@@ -70,7 +70,7 @@ impl Dataset {
             };
             let bound = |dim: &Dim| dim.known().or_else(|| dims.get(dim.symbol()?).copied());
             let bound = shape.iter().map(bound).collect();
-            Wanted { name: &value.name, dtype, ty: &value.ty, dims: bound }.column(&arrays, inputs.len() == 1)
+            Wanted { name: &value.name, dtype, ty: &value.ty, dims: bound }.column(arrays, inputs.len() == 1)
         });
         let columns: Vec<Column> = columns.collect::<Result<_, _>>()?;
         if columns.is_empty() {

@@ -20,8 +20,8 @@ fn floats(dims: &[u64]) -> TensorData {
 }
 
 fn load(arrays: &[(&str, TensorData)], model: &Model) -> Result<Dataset, String> {
-    let arrays = arrays.iter().map(|(n, a)| ((*n).to_owned(), a.clone())).collect();
-    Dataset::of(arrays, model, &Bindings::new())
+    let arrays: Vec<_> = arrays.iter().map(|(n, a)| ((*n).to_owned(), a.clone())).collect();
+    Dataset::of(&arrays, model, &Bindings::new())
 }
 
 #[test]

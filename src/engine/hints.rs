@@ -1,6 +1,6 @@
 //! What a graph input of integers may hold, read off the operators that use it.
 
-use crate::ir::{DType, Graph, NodeId, ValueId};
+use crate::ir::{DType, Graph, NodeId, TensorData, ValueId};
 
 /// How an input is drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,15 +95,12 @@ fn follow(graph: &Graph, input: ValueId) -> Uses {
         next += 1;
         let mut found = Vec::new();
         for (node, slot) in graph.uses(value) {
-            match slot {
-                Some(slot) => {
-                    found.extend(look(graph, node, slot, &mut uses).into_iter().map(|v| (graph, v)))
-                }
-                None => {
-                    let name = &graph.value(value).name;
-                    let bodies = graph.node(node).attrs.graphs();
-                    found.extend(bodies.filter_map(|body| Some((body, body.find(name)?))));
-                }
+            if let Some(slot) = slot {
+                found.extend(look(graph, node, slot, &mut uses).into_iter().map(|v| (graph, v)));
+            } else {
+                let name = &graph.value(value).name;
+                let bodies = graph.node(node).attrs.graphs();
+                found.extend(bodies.filter_map(|body| Some((body, body.find(name)?))));
             }
         }
         for (graph, value) in found {
@@ -132,12 +129,12 @@ fn look(graph: &Graph, id: NodeId, slot: usize, uses: &mut Uses) -> Vec<ValueId>
         }
     } else if name == "OneHot" && slot == 0 {
         if let Some(n) =
-            graph.constant_input(id, 1).and_then(|d| d.to_i64()).and_then(|d| u64::try_from(d).ok())
+            graph.constant_input(id, 1).and_then(TensorData::to_i64).and_then(|d| u64::try_from(d).ok())
         {
             uses.below = Some(uses.below.map_or(n, |old| old.min(n)));
         }
     } else if name == "Equal" {
-        uses.compared.extend(graph.constant_input(id, 1 - slot.min(1)).and_then(|c| c.to_i64()));
+        uses.compared.extend(graph.constant_input(id, 1 - slot.min(1)).and_then(TensorData::to_i64));
     } else if SIZES.contains(&(name, slot)) {
         uses.size = true;
     } else if name == "Concat" || CARRIERS.iter().any(|(op, slots)| *op == name && slots.contains(&slot)) {

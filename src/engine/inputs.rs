@@ -28,8 +28,12 @@ pub struct DefaultDims {
 
 impl DefaultDims {
     /// What verification tries, in order, until the original model runs.
-    pub const ATTEMPTS: [Self; 3] =
-        [Self { spatial: 64, other: 8 }, Self { spatial: 224, other: 16 }, Self { spatial: 32, other: 1 }];
+    pub const ATTEMPTS: [Self; 4] = [
+        Self { spatial: 64, other: 8 },
+        Self { spatial: 224, other: 16 },
+        Self { spatial: 32, other: 1 },
+        Self { spatial: 320, other: 512 },
+    ];
 }
 
 /// One input: what a tensor for it looks like.

@@ -2,12 +2,17 @@
 
 pub mod compare;
 pub mod data;
+pub mod fold;
 mod hints;
 pub mod inputs;
 pub mod interpret;
 pub(crate) mod kernels;
 mod npy;
+#[cfg(feature = "ort")]
+pub mod ort;
 mod random;
+#[cfg(feature = "tract")]
+pub mod tract;
 pub mod verify;
 
 use std::collections::BTreeMap;
@@ -102,4 +107,25 @@ pub trait Session: Send {
     /// # Errors
     /// As [`Engine::prepare`].
     fn run(&self, inputs: &[TensorData]) -> Result<Vec<TensorData>, EngineError>;
+}
+
+/// The engine that verifies unless another is named.
+pub const DEFAULT: &str = if cfg!(feature = "tract") { "tract" } else { "reference" };
+
+/// The engine of that name; `library` is the libonnxruntime of `ort`.
+///
+/// # Errors
+/// [`EngineError::Invalid`] for a name that no engine has, and for one that this build leaves out;
+/// [`EngineError::Unsupported`] where the library cannot be loaded.
+pub fn by_name(name: &str, library: Option<&std::path::Path>) -> Result<Box<dyn Engine>, EngineError> {
+    let _ = library;
+    match name {
+        "reference" => Ok(Box::new(interpret::Interpreter::default())),
+        #[cfg(feature = "tract")]
+        "tract" => Ok(Box::new(tract::Tract)),
+        #[cfg(feature = "ort")]
+        "ort" => Ok(Box::new(ort::Ort::load(library)?)),
+        "tract" | "ort" => Err(EngineError::Invalid(format!("this build leaves the engine `{name}` out"))),
+        _ => Err(EngineError::Invalid(format!("no engine is called `{name}`; use tract, ort or reference"))),
+    }
 }

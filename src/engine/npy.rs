@@ -1,4 +1,4 @@
-//! Arrays of NumPy files: the only place that names `npyz`.
+//! Arrays of `NumPy` files: the only place that names `npyz`.
 
 use std::fs::File;
 use std::io::{BufReader, Read};

@@ -7,6 +7,9 @@ use super::inputs::{DefaultDims, InputPlan, fed, scaled};
 use super::{Bindings, Engine, EngineError, Session};
 use crate::ir::{Graph, Model, TensorData};
 
+/// The tensors of one run: one for every input, or one for every output.
+pub type Tensors = Vec<TensorData>;
+
 /// How to verify.
 #[derive(Debug, Clone)]
 pub struct VerifyOptions {
@@ -19,7 +22,7 @@ pub struct VerifyOptions {
     /// What counts as equal.
     pub tolerance: Tolerance,
     /// Real inputs instead of random ones: a tensor for every input of [`fed`], run by run.
-    pub data: Option<Vec<Vec<TensorData>>>,
+    pub data: Option<Vec<Tensors>>,
 }
 
 impl Default for VerifyOptions {
@@ -86,8 +89,8 @@ struct Reference {
     session: Box<dyn Session>,
     input_names: Vec<String>,
     output_names: Vec<String>,
-    inputs: Vec<Vec<TensorData>>,
-    answers: Vec<Vec<TensorData>>,
+    inputs: Vec<Tensors>,
+    answers: Vec<Tensors>,
     blind: bool,
     /// Per run: what noise on the inputs does to each output. Asked only where an output differs.
     noise: Vec<Option<Vec<Option<f64>>>>,
@@ -108,7 +111,7 @@ impl<'e> Verifier<'e> {
     }
 
     /// The inputs and the original's answers, run by run; `None` where it could not be run.
-    pub fn answers(&self) -> Option<(&[Vec<TensorData>], &[Vec<TensorData>])> {
+    pub fn answers(&self) -> Option<(&[Tensors], &[Tensors])> {
         self.reference.as_ref().ok().map(|r| (&*r.inputs, &*r.answers))
     }
 
@@ -156,7 +159,7 @@ impl Reference {
         if inputs.is_empty() {
             return Err(EngineError::Invalid("there is no sample to run".to_owned()));
         }
-        let same = |a: &Vec<TensorData>, b: &Vec<TensorData>| a.iter().zip(b).all(|(a, b)| a.same_data(b));
+        let same = |a: &Tensors, b: &Tensors| a.iter().zip(b).all(|(a, b)| a.same_data(b));
         let blind = match answers.as_slice() {
             [first, rest @ ..] if !rest.is_empty() => rest.iter().all(|other| same(first, other)),
             _ => false,
@@ -254,13 +257,12 @@ impl Reference {
 }
 
 /// The original on random inputs, with the first default dims under which it runs.
-#[allow(clippy::type_complexity)] // Inputs and answers, run by run.
 fn random_runs(
     model: &Model,
     session: &dyn Session,
     runs: usize,
     options: &VerifyOptions,
-) -> Result<(Vec<Vec<TensorData>>, Vec<Vec<TensorData>>), EngineError> {
+) -> Result<(Vec<Tensors>, Vec<Tensors>), EngineError> {
     let mut tried: Vec<InputPlan> = Vec::new();
     let mut first_error = None;
     for defaults in DefaultDims::ATTEMPTS {

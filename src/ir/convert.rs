@@ -81,6 +81,22 @@ impl TensorData {
         }
     }
 
+    /// Calls a function with the index and value of every element of a 16- to 64-bit float tensor.
+    pub fn each_f64(&self, mut f: impl FnMut(usize, f64)) {
+        match self.dtype() {
+            DType::Float => self.each_element(|i, x: f32| f(i, f64::from(x))),
+            DType::Double => self.each_element(f),
+            DType::Float16 => self.each_element(|i, x: f16| f(i, x.to_f64())),
+            DType::Bfloat16 => self.each_element(|i, x: bf16| f(i, x.to_f64())),
+            _ => {}
+        }
+    }
+
+    fn each_element<T: Element>(&self, mut f: impl FnMut(usize, T)) {
+        let items = self.bytes().into_iter().flat_map(|bytes| bytes.chunks_exact(size_of::<T>()));
+        items.enumerate().for_each(|(index, item)| f(index, T::read(item)));
+    }
+
     fn map_elements<T: Element>(&self, mut f: impl FnMut(usize, T) -> T) -> Option<Self> {
         let bytes = self.bytes()?;
         let mut out = Vec::with_capacity(bytes.len());

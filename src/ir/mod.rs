@@ -16,6 +16,7 @@
 mod attr;
 mod check;
 mod convert;
+mod deferred;
 mod dtype;
 mod edit;
 mod error;
@@ -32,6 +33,7 @@ pub use check::Checked;
 pub use dtype::DType;
 pub use error::IrError;
 pub use graph::{Graph, Link, ListedConstants, NodeId, QuantAnnotation, ValueId, Vertex};
+pub(crate) use model::opset_of;
 pub use model::{Function, FunctionKey, Model, ModelMeta, OpsetId};
 pub use node::{AsRead, Node, NodeExtra, OpName, Provenance, Slots};
 pub(crate) use round::{bf16_from, f16_from};

@@ -65,6 +65,9 @@ pub struct Node {
     pub attrs: Attrs,
     /// `Some(opset)`: the node has no exact newer form and stays as that opset defines it. Passes do not match it.
     pub opaque: Option<i64>,
+    /// The opset that the file asked for where it has the node; `None` for a node that a pass made, and for operators
+    /// outside the standard.
+    pub read_at: Option<i64>,
     /// The form in the file, where the newest form differs. Written until the node is replaced.
     pub as_read: Option<Box<AsRead>>,
     /// Which pass made the node, and from what; `None` for a node of the file.
@@ -120,6 +123,7 @@ impl Node {
             name: name.into(),
             attrs,
             opaque: None,
+            read_at: None,
             as_read: None,
             made_by: None,
             extra: None,
@@ -127,6 +131,12 @@ impl Node {
             inputs: 0,
             outputs: 0,
         }
+    }
+
+    /// Forgets how the file had the node: from now on it is written as it is.
+    pub(crate) fn touch(&mut self) {
+        self.as_read = None;
+        self.read_at = None;
     }
 
     /// The same node with a number of output slots; for a node that is in no graph.

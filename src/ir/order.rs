@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use petgraph::Direction::{Incoming, Outgoing};
 use petgraph::visit::NodeIndexable;
 
-use super::{Graph, IrError, NodeId, Vertex};
+use super::{Graph, IrError, NodeId};
 
 impl Graph {
     /// The nodes in topological order; ties go by the place in the file, then by creation.
@@ -65,13 +65,8 @@ impl Graph {
         false
     }
 
-    /// Whether one vertex id is still in use; for tables indexed by id.
+    /// Larger than every index of a vertex: the length of a table indexed by id.
     pub(crate) fn index_bound(&self) -> usize {
         self.topo.node_bound()
-    }
-
-    /// How many vertices are alive.
-    pub(crate) fn live_count(&self) -> usize {
-        self.topo.node_weights().filter(|v| !matches!(v, Vertex::Dead)).count()
     }
 }

@@ -13,6 +13,8 @@ pub(crate) fn bf16_from(x: f64) -> bf16 {
 }
 
 /// A `float` that rounds to any narrower type as `x` itself does: where inexact, its last bit is set.
+// Exact equality is the question.
+#[allow(clippy::float_cmp)]
 fn round_to_odd(x: f64) -> f32 {
     let near = x as f32;
     if f64::from(near) == x || x.is_nan() || x.is_infinite() {
@@ -35,8 +37,8 @@ mod tests {
             (tie + nudge, 0x3c01),
             (tie - nudge, 0x3c00),
             (-tie - nudge, 0xbc01),
-            (65519.999_999_999, 0x7bff),
-            (65520.0, 0x7c00),
+            (65_519.999_999_999, 0x7bff),
+            (65_520.0, 0x7c00),
             (1e300, 0x7c00),
             (f64::NEG_INFINITY, 0xfc00),
             (2f64.powi(-25), 0),

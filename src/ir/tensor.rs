@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use half::{bf16, f16};
 
+use super::deferred::Deferred;
 use super::{DType, IrError, Metadata};
 
 /// A constant tensor: element type, dims, and elements in row-major order.
@@ -16,17 +17,39 @@ use super::{DType, IrError, Metadata};
 pub struct TensorData {
     dtype: DType,
     dims: Arc<[u64]>,
-    payload: Payload,
+    pub(super) payload: Payload,
     /// How the file stored the elements; kept so that an untouched tensor is written as it was read.
     encoding: Encoding,
     /// Name (in attributes), documentation and metadata of the file; `None` for almost every tensor.
     label: Option<Arc<TensorLabel>>,
 }
 
-#[derive(Clone, PartialEq)]
-enum Payload {
+#[derive(Clone)]
+pub(super) enum Payload {
     Bytes(Bytes),
     Strings(Arc<[Bytes]>),
+    Deferred(Arc<Deferred>),
+}
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Strings(a), Self::Strings(b)) => a == b,
+            // Not computed for the sake of a comparison.
+            (Self::Deferred(a), Self::Deferred(b)) => a.same(b),
+            _ => self.bytes().is_some() && self.bytes() == other.bytes(),
+        }
+    }
+}
+
+impl Payload {
+    fn bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Deferred(deferred) => Some(deferred.bytes()),
+            Self::Strings(_) => None,
+        }
+    }
 }
 
 /// The field of `TensorProto` that held the elements.
@@ -126,6 +149,10 @@ impl TensorData {
         })
     }
 
+    pub(super) fn from_payload(dtype: DType, dims: &[u64], payload: Payload) -> Self {
+        Self { dtype, dims: dims.into(), payload, encoding: Encoding::Raw, label: None }
+    }
+
     /// A tensor of strings.
     ///
     /// # Errors
@@ -141,8 +168,7 @@ impl TensorData {
                 found: items.len() as u64,
             });
         }
-        let payload = Payload::Strings(items.into());
-        Ok(Self { dtype, dims: dims.into(), payload, encoding: Encoding::Raw, label: None })
+        Ok(Self::from_payload(dtype, dims, Payload::Strings(items.into())))
     }
 
     /// A tensor over Rust elements.
@@ -205,23 +231,21 @@ impl TensorData {
     pub fn byte_len(&self) -> u64 {
         match &self.payload {
             Payload::Bytes(bytes) => bytes.len() as u64,
+            Payload::Deferred(deferred) => deferred.len(),
             Payload::Strings(items) => items.iter().map(|s| s.len() as u64 + 2).sum(),
         }
     }
 
     /// The elements as `raw_data` lays them out; `None` for strings.
     pub fn bytes(&self) -> Option<&Bytes> {
-        match &self.payload {
-            Payload::Bytes(bytes) => Some(bytes),
-            Payload::Strings(_) => None,
-        }
+        self.payload.bytes()
     }
 
     /// The elements of a tensor of strings.
     pub fn string_items(&self) -> Option<&[Bytes]> {
         match &self.payload {
-            Payload::Bytes(_) => None,
             Payload::Strings(items) => Some(items),
+            _ => None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::dialect::Unsayable;
 use crate::ir::{DType, IrError};
 
 /// Why a model could not be read or written.
@@ -45,6 +46,9 @@ pub enum OnnxError {
     /// A violated invariant of graphs.
     #[error(transparent)]
     Ir(#[from] IrError),
+    /// An opset that has no form for a node.
+    #[error(transparent)]
+    Unsayable(#[from] Box<Unsayable>),
     /// The operating system refused.
     #[error("cannot write `{path}`: {cause}")]
     Write { path: String, cause: io::Error },

@@ -32,6 +32,11 @@ impl ExternalFiles {
         Self { dir, by_location: HashMap::new(), by_path: HashMap::new() }
     }
 
+    /// Bytes of all files that were opened.
+    pub(crate) fn total(&self) -> u64 {
+        self.by_path.values().map(|file| file.len() as u64).sum()
+    }
+
     /// The bytes that a tensor's `external_data` names: `needed` of them, unless it gives a length itself.
     pub(crate) fn slice(
         &mut self,

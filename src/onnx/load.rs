@@ -67,9 +67,9 @@ fn all_of(mut source: impl Read) -> io::Result<Bytes> {
 fn from_bytes(bytes: &Bytes, path: &str, directory: Option<PathBuf>) -> Result<Loaded, OnnxError> {
     let proto = decode(bytes, path)?;
     let mut warnings: Vec<Warning> = unknown::unknown_fields(bytes);
-    let (model, more) = read::read(proto, ExternalFiles::beside(directory))?;
-    warnings.extend(more);
-    Ok(Loaded { model, warnings })
+    let mut loaded = read::read(proto, ExternalFiles::beside(directory))?;
+    warnings.append(&mut loaded.warnings);
+    Ok(Loaded { warnings, bytes: loaded.bytes + bytes.len() as u64, ..loaded })
 }
 
 /// Decodes a model; says what is wrong with bytes that are none.

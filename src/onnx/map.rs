@@ -25,24 +25,28 @@ pub(crate) fn map(path: &Path) -> io::Result<Bytes> {
 }
 
 /// Bytes that are written at once instead of through the buffer.
-const LARGE: usize = 8 * 1024;
+pub(crate) const LARGE: usize = 8 * 1024;
 /// Size of the buffer.
 const BUFFER: usize = 64 * 1024;
+
+/// The bytes for which others stand in; `None` for bytes that are what they are.
+pub(crate) type Resolve<'r> = &'r dyn Fn(&[u8]) -> Option<Bytes>;
 
 /// Where the protobuf encoder puts its bytes: small pieces into a buffer, large ones straight into the writer.
 ///
 /// The encoder cannot fail, so the first error of the writer is kept until [`Sink::finish`], and what follows is dropped.
-pub(crate) struct Sink<W: Write> {
+pub(crate) struct Sink<'r, W: Write> {
     writer: W,
+    resolve: Resolve<'r>,
     buffer: Vec<u8>,
     written: u64,
     error: Option<io::Error>,
 }
 
-impl<W: Write> Sink<W> {
-    /// A sink that writes there.
-    pub(crate) fn new(writer: W) -> Self {
-        Self { writer, buffer: Vec::with_capacity(BUFFER), written: 0, error: None }
+impl<'r, W: Write> Sink<'r, W> {
+    /// A sink that writes there. Large pieces are asked for what they stand for.
+    pub(crate) fn new(writer: W, resolve: Resolve<'r>) -> Self {
+        Self { writer, resolve, buffer: Vec::with_capacity(BUFFER), written: 0, error: None }
     }
 
     /// Writes what is left in the buffer. Returns the writer and the number of bytes.
@@ -72,7 +76,7 @@ impl<W: Write> Sink<W> {
 
 // SAFETY: the trait asks that `chunk_mut` hands out memory of this object that `advance_mut` then counts as written.
 // Both are those of the vector, which keeps that promise itself; it is only emptied and written between the two.
-unsafe impl<W: Write> BufMut for Sink<W> {
+unsafe impl<W: Write> BufMut for Sink<'_, W> {
     fn remaining_mut(&self) -> usize {
         usize::MAX
     }
@@ -104,7 +108,10 @@ unsafe impl<W: Write> BufMut for Sink<W> {
         }
         if bytes.len() >= LARGE {
             self.drain();
-            self.write(bytes);
+            match (self.resolve)(bytes) {
+                Some(real) => self.write(&real),
+                None => self.write(bytes),
+            }
         } else {
             self.buffer.extend_from_slice(bytes);
         }

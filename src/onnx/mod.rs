@@ -1,5 +1,6 @@
 //! The ONNX file format: file ⇄ protobuf ⇄ IR, external data, the opset dialect and the ONNX text syntax.
 
+pub(crate) mod dialect;
 mod error;
 mod external;
 mod hash;
@@ -16,11 +17,14 @@ mod visit;
 mod warning;
 mod write;
 
+pub use dialect::Unsayable;
 pub use error::{ExternalFault, OnnxError, TensorFault};
 pub use load::{load, load_bytes};
 pub use save::{EXTERNAL_THRESHOLD, ExternalData, SaveOptions, SaveReport, save};
 pub use text::{Fill, TextError};
 pub use warning::Warning;
+
+pub(crate) use dialect::set_opset;
 
 use crate::ir::{Checked, Model};
 
@@ -31,6 +35,8 @@ pub struct Loaded {
     pub model: Model,
     /// Remarks, in file order.
     pub warnings: Vec<Warning>,
+    /// Bytes of the file and of its external data.
+    pub bytes: u64,
 }
 
 /// The protobuf form of a model, in memory: what [`save`] writes where no external data is asked for.
@@ -39,7 +45,7 @@ pub struct Loaded {
 /// A node that the target opset has no form for.
 pub fn encode(model: Checked<'_>) -> Result<Vec<u8>, OnnxError> {
     use prost::Message;
-    Ok(write::write(model)?.encode_to_vec())
+    Ok(write::write(model)?.resolved()?.encode_to_vec())
 }
 
 /// Reads a model in the ONNX text syntax.
@@ -58,8 +64,7 @@ pub fn from_text(text: &str) -> Result<Loaded, OnnxError> {
 pub fn from_text_with(text: &str, fill: &mut Fill<'_>) -> Result<Loaded, OnnxError> {
     let mut proto = text::parse_model(text)?;
     proto.graph.iter_mut().for_each(|graph| text::fill_graph(graph, fill));
-    let (model, warnings) = read::read(proto, external::ExternalFiles::beside(None))?;
-    Ok(Loaded { model, warnings })
+    read::read(proto, external::ExternalFiles::beside(None))
 }
 
 /// The model in the ONNX text syntax; tensors of more elements than that are printed without their data.
@@ -67,5 +72,5 @@ pub fn from_text_with(text: &str, fill: &mut Fill<'_>) -> Result<Loaded, OnnxErr
 /// # Errors
 /// As [`encode`].
 pub fn to_text(model: Checked<'_>, max_elements: usize) -> Result<String, OnnxError> {
-    Ok(text::print_model(&write::write(model)?, &text::PrintOptions { max_elements }))
+    Ok(text::print_model(&write::write(model)?.resolved()?, &text::PrintOptions { max_elements }))
 }

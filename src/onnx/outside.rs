@@ -20,6 +20,7 @@ use super::proto::{ModelProto, StringStringEntryProto, TensorProto};
 use super::replace::{Pending, sync_directory};
 use super::save::{EXTERNAL_THRESHOLD, ExternalData, LIMIT};
 use super::visit::{self, Stand, Visit};
+use super::write::{Deferrals, Written};
 use super::{map, read};
 use crate::ir::DType;
 
@@ -66,7 +67,7 @@ fn data_len(tensor: &TensorProto) -> u64 {
 impl Chosen {
     /// Visits the tensors that go outside.
     fn each(self, proto: &mut ModelProto, visit: Visit<'_>) -> Result<(), OnnxError> {
-        each(proto, &mut |tensor, stand| {
+        visit::model(proto, &mut |tensor, stand| {
             let is_chosen = data_len(tensor) >= self.threshold && (self.all || stand == Stand::Initializer);
             if is_chosen { visit(tensor, stand) } else { Ok(()) }
         })
@@ -76,15 +77,16 @@ impl Chosen {
     /// enough to go there.
     pub(super) fn write(
         self,
-        proto: &mut ModelProto,
+        written: &mut Written,
         model: &Path,
         durable: bool,
     ) -> Result<Option<Outside>, OnnxError> {
         let failed = |cause| OnnxError::Write { path: model.display().to_string(), cause };
+        let Written { proto, deferred } = written;
         let (pending, file) = Pending::beside(model).map_err(failed)?;
         let mut layout = Layout { writer: BufWriter::new(file), hash: ContentHash::new(), end: 0 };
         self.each(proto, &mut |tensor, _| {
-            let bytes = take_bytes(tensor)?;
+            let bytes = take_bytes(tensor, deferred)?;
             let offset = layout.append(&bytes).map_err(failed)?;
             tensor.data_location = Some(DataLocation::External as i32);
             let (offset, length) = (offset.to_string(), bytes.len().to_string());
@@ -100,7 +102,7 @@ impl Chosen {
             file.sync_all().map_err(failed)?;
         }
         let location = format!("{}-{hash:016x}.data", stem(model));
-        each(proto, &mut |tensor, _| {
+        visit::model(proto, &mut |tensor, _| {
             // No tensor has any but those of above: reading brings the bytes of all others in.
             if let Some(first) = tensor.external_data.first_mut() {
                 first.value = Some(location.clone());
@@ -119,18 +121,10 @@ impl Chosen {
     }
 }
 
-/// Visits every tensor that may go outside.
-fn each(proto: &mut ModelProto, visit: Visit<'_>) -> Result<(), OnnxError> {
-    if let Some(graph) = &mut proto.graph {
-        visit::tensors(graph, visit)?;
-    }
-    proto.functions.iter_mut().try_for_each(|f| visit::function(f, visit))
-}
-
 /// Takes the elements out of a tensor, laid out as `raw_data`.
-fn take_bytes(tensor: &mut TensorProto) -> Result<Bytes, OnnxError> {
+fn take_bytes(tensor: &mut TensorProto, deferred: &Deferrals) -> Result<Bytes, OnnxError> {
     if let Some(bytes) = tensor.raw_data.take() {
-        return Ok(bytes);
+        return Ok(deferred.resolve(&bytes).unwrap_or(bytes));
     }
     let whole = std::mem::take(tensor);
     *tensor = TensorProto {
@@ -213,7 +207,7 @@ pub(super) fn owned_files(model: &Path) -> Vec<PathBuf> {
     let Some(Ok(mut proto)) = old.map(|bytes| decode(&bytes, "the old model")) else { return Vec::new() };
     let (directory, stem) = (directory_of(model), stem(model));
     let mut files = Vec::new();
-    let visited = each(&mut proto, &mut |tensor, _| {
+    let visited = visit::model(&mut proto, &mut |tensor, _| {
         let location = tensor.external_data.iter().find(|e| e.key() == "location");
         if let Some(location) = location.filter(|e| is_ours(e.value(), &stem)) {
             files.push(directory.join(location.value()));

@@ -10,9 +10,8 @@ use super::error::OnnxError;
 use super::load::directory_of;
 use super::map::Sink;
 use super::outside;
-use super::proto::ModelProto;
 use super::replace::{Pending, sync_directory};
-use super::write;
+use super::write::{self, Written};
 use crate::ir::Checked;
 
 /// What one protobuf message may take: its length is a signed 32-bit number in most readers.
@@ -74,26 +73,26 @@ pub fn save(
     options: &SaveOptions,
 ) -> Result<SaveReport, OnnxError> {
     let path = path.as_ref();
-    let mut proto = write::write(model)?;
+    let mut written = write::write(model)?;
     if path == Path::new("-") {
-        return stream(&proto, options, io::stdout().lock(), "standard output");
+        return stream(&written, options, io::stdout().lock(), "standard output");
     }
     let name = path.display().to_string();
     if !is_replaceable(path, &name)? {
         let cause = |cause| OnnxError::Write { path: name.clone(), cause };
-        return stream(&proto, options, File::options().write(true).open(path).map_err(cause)?, &name);
+        return stream(&written, options, File::options().write(true).open(path).map_err(cause)?, &name);
     }
     let cause = |cause| OnnxError::Write { path: name.clone(), cause };
     let obsolete = outside::owned_files(path);
-    let outside = match outside::chosen(&mut proto, options.external)? {
+    let outside = match outside::chosen(&mut written.proto, options.external)? {
         None => None,
-        Some(chosen) => chosen.write(&mut proto, path, options.durable)?,
+        Some(chosen) => chosen.write(&mut written, path, options.durable)?,
     };
-    let bytes = u64::try_from(proto.encoded_len()).unwrap_or(u64::MAX);
+    let bytes = u64::try_from(written.proto.encoded_len()).unwrap_or(u64::MAX);
     if bytes > LIMIT {
         return Err(too_large(bytes, options.external));
     }
-    write_model(&proto, path, options.durable).map_err(cause)?;
+    write_model(&written, path, options.durable).map_err(cause)?;
     let external = outside.map(outside::Outside::keep);
     let kept = external.as_ref().and_then(|(path, _)| path.file_name());
     for file in obsolete.iter().filter(|f| f.file_name() != kept) {
@@ -103,9 +102,9 @@ pub fn save(
     Ok(SaveReport { bytes, external })
 }
 
-fn write_model(proto: &ModelProto, path: &Path, durable: bool) -> io::Result<()> {
+fn write_model(written: &Written, path: &Path, durable: bool) -> io::Result<()> {
     let (pending, file) = Pending::beside(path)?;
-    let (file, _) = encode_into(proto, file)?;
+    let (file, _) = encode_into(written, file)?;
     if durable {
         file.sync_all()?;
     }
@@ -113,15 +112,16 @@ fn write_model(proto: &ModelProto, path: &Path, durable: bool) -> io::Result<()>
     if durable { sync_directory(&directory_of(path)) } else { Ok(()) }
 }
 
-fn encode_into<W: Write>(proto: &ModelProto, writer: W) -> io::Result<(W, u64)> {
-    let mut sink = Sink::new(writer);
-    proto.encode_raw(&mut sink);
+fn encode_into<W: Write>(written: &Written, writer: W) -> io::Result<(W, u64)> {
+    let resolve = |bytes: &[u8]| written.deferred.resolve(bytes);
+    let mut sink = Sink::new(writer, &resolve);
+    written.proto.encode_raw(&mut sink);
     sink.finish()
 }
 
 /// Writes to what cannot be renamed over: a pipe, a terminal, a device.
 fn stream(
-    proto: &ModelProto,
+    written: &Written,
     options: &SaveOptions,
     writer: impl Write,
     name: &str,
@@ -130,12 +130,12 @@ fn stream(
         let reason = "external data needs a model file to stand beside; give a file name";
         return Err(OnnxError::Target { path: name.to_owned(), reason });
     }
-    let bytes = u64::try_from(proto.encoded_len()).unwrap_or(u64::MAX);
+    let bytes = u64::try_from(written.proto.encoded_len()).unwrap_or(u64::MAX);
     if bytes > LIMIT {
         return Err(too_large(bytes, ExternalData::Never));
     }
     let cause = |cause| OnnxError::Write { path: name.to_owned(), cause };
-    encode_into(proto, writer).map_err(cause)?;
+    encode_into(written, writer).map_err(cause)?;
     Ok(SaveReport { bytes, external: None })
 }
 

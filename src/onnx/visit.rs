@@ -1,7 +1,7 @@
 //! Every tensor of a protobuf graph.
 
 use crate::onnx::error::OnnxError;
-use crate::onnx::proto::{FunctionProto, GraphProto, NodeProto, TensorProto};
+use crate::onnx::proto::{FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
 
 /// Where a tensor stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,14 @@ pub(crate) enum Stand {
 
 /// What to do with each tensor.
 pub(crate) type Visit<'a> = &'a mut dyn FnMut(&mut TensorProto, Stand) -> Result<(), OnnxError>;
+
+/// Visits the tensors of a model, its functions included.
+pub(crate) fn model(model: &mut ModelProto, visit: Visit<'_>) -> Result<(), OnnxError> {
+    if let Some(graph) = &mut model.graph {
+        tensors(graph, visit)?;
+    }
+    model.functions.iter_mut().try_for_each(|f| function(f, visit))
+}
 
 /// Visits the tensors of a graph and of its bodies, in file order.
 pub(crate) fn tensors(graph: &mut GraphProto, visit: Visit<'_>) -> Result<(), OnnxError> {
@@ -29,7 +37,7 @@ pub(crate) fn tensors(graph: &mut GraphProto, visit: Visit<'_>) -> Result<(), On
 }
 
 /// Visits the tensors of a function.
-pub(crate) fn function(function: &mut FunctionProto, visit: Visit<'_>) -> Result<(), OnnxError> {
+fn function(function: &mut FunctionProto, visit: Visit<'_>) -> Result<(), OnnxError> {
     nodes(&mut function.node, visit)
 }
 

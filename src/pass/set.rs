@@ -9,7 +9,7 @@ use crate::ir::Model;
 use crate::rewrite::{CompiledRule, Select, SetReport, run_rules};
 
 /// What one pass did in a step.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Summary {
     /// Sites changed.
     pub applied: usize,
@@ -74,7 +74,9 @@ pub fn run_members(
     let mut last = Vec::new();
     for _ in 0..ROUNDS {
         last.clear();
-        total.values_mut().for_each(|s| s.skipped.clear());
+        for summary in total.values_mut() {
+            summary.skipped.clear();
+        }
         if !rules.is_empty() {
             let mut report = SetReport::new();
             each_graph(model, cx, &mut |scope, cx| {

@@ -129,7 +129,7 @@ pub(super) fn one_line(text: &str) -> String {
 }
 
 /// The end of a message about a name that does not exist: the nearest one, or all of them where they are few.
-pub(crate) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, what: &str) -> String {
+pub fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, what: &str) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(word, &known) {
         Some(name) => format!("; did you mean `{name}`?"),

@@ -26,7 +26,7 @@ use std::path::Path;
 use error::Source;
 
 pub use data::DataSet;
-pub use error::{Place, RecipeError};
+pub use error::{Place, RecipeError, hint};
 pub use steps::{Step, StepKind};
 
 /// What to do to a model, and how to make sure that it still gives the same answers.

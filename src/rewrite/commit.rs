@@ -142,7 +142,7 @@ impl Committer<'_> {
     fn check_types(&self, rewrite: &Rewrite) -> Outcome {
         let mut made: Vec<Fact> =
             rewrite.values.iter().map(|v| v.data.as_ref().map_or(Fact::Unknown, Fact::constant)).collect();
-        for new in &rewrite.nodes {
+        for (place, new) in rewrite.nodes.iter().enumerate() {
             let inputs: Vec<_> = (new.inputs.iter())
                 .map(|operand| match operand {
                     Operand::Old(v) => Some((self.facts.known(*v), self.graph.constant(*v))),
@@ -151,7 +151,7 @@ impl Committer<'_> {
                 })
                 .collect();
             let node = Node::new(new.op.clone(), "", new.attrs.clone()).with_outputs(new.outputs.len());
-            let facts = self.facts.propose(&node, &inputs);
+            let facts = self.facts.propose(place, &node, &inputs);
             for (target, fact) in new.outputs.iter().zip(facts) {
                 match target {
                     Some(Target::New(NewValue(i))) => made[*i] = fact,

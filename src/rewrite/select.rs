@@ -121,6 +121,14 @@ impl Select {
         self.only.is_empty() && self.ignore.is_empty()
     }
 
+    /// The selection of a step inside another one: its own `only`, or else the outer one's; what either leaves alone.
+    #[must_use]
+    pub fn within(&self, outer: &Self) -> Self {
+        let only = if self.only.is_empty() { &outer.only } else { &self.only };
+        let ignore = self.ignore.iter().chain(&outer.ignore);
+        Self { only: only.clone(), ignore: ignore.cloned().collect() }
+    }
+
     /// Whether a change that replaces these nodes is wanted: one of them is meant, and none is to be left alone.
     pub fn allows(&self, graph: &Graph, nodes: &[NodeId]) -> bool {
         if self.is_all() {

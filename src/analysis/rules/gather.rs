@@ -1,4 +1,4 @@
-//! Operators that pick elements: Gather and its like, TopK, NonZero, Compress, Unique.
+//! Operators that pick elements: Gather and its like, `TopK`, `NonZero`, Compress, Unique.
 
 use super::{Call, Outs, Tensor, axis_of, dims, one, size};
 use crate::analysis::calc::Calc;

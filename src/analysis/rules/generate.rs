@@ -115,10 +115,7 @@ fn half(length: &Expr, calc: &mut Calc<'_>) -> Expr {
 
 pub(super) fn dft(call: &Call<'_>, calc: &mut Calc<'_>) -> Outs {
     let mut out = call.shape(0)?.to_vec();
-    let axis = match call.has(2) {
-        false => Some(-2),
-        true => call.elem(2).and_then(Expr::known),
-    };
+    let axis = if call.has(2) { call.elem(2).and_then(Expr::known) } else { Some(-2) };
     let Some(axis) = axis else {
         return dims(calc.unknowns(out.len()));
     };

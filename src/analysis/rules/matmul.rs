@@ -10,7 +10,6 @@ use crate::analysis::calc::Calc;
 use crate::analysis::expr::Expr;
 
 fn product(a: &[Expr], b: &[Expr], calc: &mut Calc<'_>) -> Option<Vec<Expr>> {
-    let one = [Expr::of(1)];
     let (outer_a, row) = match a {
         [] => return None,
         [_] => (&[][..], None),
@@ -21,11 +20,10 @@ fn product(a: &[Expr], b: &[Expr], calc: &mut Calc<'_>) -> Option<Vec<Expr>> {
         [k] => (&[][..], k, None),
         [outer @ .., k, n] => (outer, k, Some(n)),
     };
-    // The inner dims have to agree.
-    calc.broadcast(a.last().unwrap_or(&one[0]), inner).filter(|_| {
-        let sizes = (a.last().and_then(Expr::known), inner.known());
-        !matches!(sizes, (Some(x), Some(y)) if x != y)
-    })?;
+    let sizes = (a.last()?.known(), inner.known());
+    if matches!(sizes, (Some(x), Some(y)) if x != y) {
+        return None;
+    }
     let mut out = broadcast_shapes(outer_a, outer_b, calc)?;
     out.extend(row.cloned());
     out.extend(column.cloned());
@@ -44,7 +42,8 @@ pub(super) fn gemm(call: &Call<'_>, calc: &mut Calc<'_>) -> Outs {
     let dim = |slot, transposed: &str, at: usize| {
         let [a, b] = call.shape(slot)? else { return None };
         let flip = call.int(transposed, 0) != 0;
-        Some(if (at == 0) != flip { a.clone() } else { b.clone() })
+        let first = (at == 0) ^ flip;
+        Some(if first { a.clone() } else { b.clone() })
     };
     if call.shape(0).is_some_and(|s| s.len() != 2) || call.shape(1).is_some_and(|s| s.len() != 2) {
         return None;

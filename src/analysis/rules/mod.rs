@@ -4,6 +4,8 @@
 //! decided elsewhere. It returns `None` where it cannot say anything, or where the node is wrong: a missing fact
 //! costs an optimization, a wrong one costs the model.
 
+#![allow(clippy::unnecessary_wraps, reason = "every rule has the same signature")]
+
 mod conv;
 mod elementwise;
 mod gather;
@@ -17,7 +19,7 @@ mod table;
 mod vision;
 
 pub(crate) use matmul::einsum_labels;
-pub(crate) use table::{rule, same_shape};
+pub(crate) use table::{keeps_shape, rule};
 
 use super::calc::Calc;
 use super::expr::Expr;

@@ -36,10 +36,10 @@ pub(super) fn reduce(call: &Call<'_>, calc: &mut Calc<'_>) -> Outs {
     } else {
         (0..shape.len()).collect()
     };
-    let out = shape.iter().enumerate().filter_map(|(i, d)| match axes.contains(&i) {
-        true => keep.then(|| Expr::of(1)),
-        false => Some(d.clone()),
-    });
+    let out = shape
+        .iter()
+        .enumerate()
+        .filter_map(|(i, d)| if axes.contains(&i) { keep.then(|| Expr::of(1)) } else { Some(d.clone()) });
     let out = out.collect();
     let elems = call
         .elems(0)

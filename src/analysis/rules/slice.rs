@@ -1,4 +1,4 @@
-//! Operators that cut and pad: Slice, Split, Pad, CenterCropPad.
+//! Operators that cut and pad: Slice, Split, Pad, `CenterCropPad`.
 
 use super::layout::known;
 use super::reshape::dims_from;

@@ -74,13 +74,15 @@ const SAME: &[&str] = &[
 ];
 
 /// Whether output 0 has the dims of input 0 in every version of the operator.
-pub(crate) fn same_shape(name: &str) -> bool {
-    SAME.binary_search(&name).is_ok()
+pub(crate) fn keeps_shape(name: &str) -> bool {
+    const MORE: &[&str] =
+        &["Abs", "BatchNormalization", "Cast", "Ceil", "Dropout", "Floor", "Identity", "Neg"];
+    SAME.binary_search(&name).is_ok() || MORE.contains(&name)
 }
 
 /// The rule of an operator; `None` where there is none, as for operators with bodies and on sequences.
 pub(crate) fn rule(name: &str) -> Option<Rule> {
-    if same_shape(name) {
+    if SAME.binary_search(&name).is_ok() {
         return Some(el::same);
     }
     let at = RULES.binary_search_by(|(op, _)| (*op).cmp(name)).ok()?;

@@ -41,7 +41,8 @@ fn scaled(size: &Expr, scale: f64, calc: &mut Calc<'_>) -> Option<Expr> {
             .then(|| calc.div(size, &Expr::of(parts as i64)));
     };
     let (single, double) = ((n as f32 * scale as f32).floor(), (n as f64 * scale).floor());
-    (f64::from(single) == double && (0.0..1e15).contains(&double)).then(|| Expr::of(double as i64))
+    let (single, double) = ((0.0..1e9).contains(&double)).then_some((single as i64, double as i64))?;
+    (single == double).then_some(Expr::of(double))
 }
 
 pub(super) fn grid_sample(call: &Call<'_>, _: &mut Calc<'_>) -> Outs {

@@ -59,7 +59,7 @@ fn selu([alpha, gamma]: [f64; 2], x: f64) -> f64 {
 
 fn gelu(call: &NodeCall<'_>) -> Outputs {
     let half_erfc = |x: f64| 0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2);
-    let inner = |x: f64| (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+    let inner = |x: f64| (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
     match call.str_or("approximate", "none")?.as_str() {
         "none" => real(call, |x| x * half_erfc(x)),
         "tanh" => real(call, |x| 0.5 * x * (1.0 + libm::tanh(inner(x)))),

@@ -3,6 +3,7 @@
 use super::Table;
 use super::cells::Cells;
 use super::index::{Around, Odometer, Offsets, broadcast, strides};
+use super::permute::permuted;
 use super::shape::redim;
 use crate::engine::{EngineError, NodeCall};
 use crate::ir::TensorData;
@@ -34,10 +35,16 @@ fn take(
 }
 
 fn permute(call: &NodeCall<'_>, data: &TensorData, perm: &[usize]) -> Result<TensorData, EngineError> {
-    let steps = strides(data.dims());
     let dims: Vec<u64> = perm.iter().map(|&k| data.dims()[k]).collect();
-    let steps: Vec<isize> = perm.iter().map(|&k| steps[k] as isize).collect();
     call.sized(data.dtype(), &dims)?;
+    let width = (data.dtype().bits() % 8 == 0).then_some(data.dtype().bits() as usize / 8);
+    if let Some((bytes, width)) = data.bytes().zip(width) {
+        if let Some(moved) = permuted(bytes, width, data.dims(), perm) {
+            return TensorData::new(data.dtype(), &dims, moved).map_err(|e| call.invalid(e));
+        }
+    }
+    let steps = strides(data.dims());
+    let steps: Vec<isize> = perm.iter().map(|&k| steps[k] as isize).collect();
     take(call, data, &dims, Offsets::new(&dims, &steps, 0))
 }
 

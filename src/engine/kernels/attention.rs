@@ -294,3 +294,80 @@ fn attention(call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> {
     }
     Ok(outputs)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::case::{check, f32s, i64s, numbers, refused, run};
+    use super::*;
+
+    fn inputs() -> [Option<TensorData>; 3] {
+        let key = f32s(&[1, 1, 3, 2], &[1.0, 1.0, 0.0, 1.0, 2.0, 0.0]);
+        [f32s(&[1, 1, 2, 2], &[1.0, 0.0, 0.0, 2.0]), key, f32s(&[1, 1, 3, 1], &[1.0, 10.0, 100.0])]
+    }
+
+    #[test]
+    fn masks_hide_keys() {
+        let all = |more: &[Option<TensorData>]| [&inputs()[..], more].concat();
+        let dims = [1, 1, 2, 1];
+        check("Attention", &[], &inputs(), &dims, &[59.281_822_2, 15.742_236_1]);
+        check("Attention", &[("is_causal", 1.into())], &inputs(), &dims, &[1.0, 5.5]);
+        let window = [("left_window_size", 0.into()), ("right_window_size", 1.into())];
+        check("Attention", &window, &inputs(), &dims, &[3.972_145_6, 27.601_326]);
+        let bits = TensorData::from_slice(&[2, 3], &[true, false, true, false, false, false]);
+        check("Attention", &[], &all(&[bits.ok()]), &dims, &[67.306_388_9, 0.0]);
+        // A mask of two keys leaves the third one out.
+        check("Attention", &[], &all(&[f32s(&[2, 2], &[0.0; 4])]), &dims, &[3.972_145_6, 5.5]);
+        let padded = all(&[None, None, None, i64s(&[1], &[2])]);
+        check("Attention", &[("is_causal", 1.into())], &padded, &dims, &[1.0, 5.5]);
+        refused("Attention", &[], &all(&[f32s(&[5, 3], &[0.0; 15])]));
+        refused("Attention", &[("left_window_size", (-2).into())], &inputs());
+    }
+
+    #[test]
+    fn scores_are_capped_biased_and_shown() {
+        let bias = f32s(&[2, 3], &[0.0, 1.0, -1.0, 0.0, 0.0, 5.0]);
+        let attrs = |mode: i64| {
+            [("softcap", 1.5f32.into()), ("scale", 0.5f32.into()), ("qk_matmul_output_mode", mode.into())]
+        };
+        let call = [&inputs()[..], &[bias]].concat();
+        check("Attention", &attrs(0), &call, &[1, 1, 2, 1], &[22.410_724_6, 97.043_129]);
+        for (mode, first) in [
+            (0, [0.5, 0.0, 1.0]),
+            (1, [0.482_269_1, 0.0, 0.874_174_4]),
+            (2, [0.482_269_1, 1.0, -0.125_825_6]),
+        ] {
+            let (dims, got) = numbers(&run("Attention", &attrs(mode), &call, 4).unwrap()[3]);
+            assert_eq!(dims, [1, 1, 2, 3]);
+            assert!(got.iter().zip(first).all(|(g, w)| (g - w).abs() < 1e-6), "{mode}: {got:?}");
+        }
+        let weights = numbers(&run("Attention", &attrs(3), &call, 4).unwrap()[3]).1;
+        assert!((weights[..3].iter().sum::<f64>() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn past_states_and_shared_heads() {
+        let [q, ..] = inputs();
+        let cut = [
+            q,
+            f32s(&[1, 1, 1, 2], &[2.0, 0.0]),
+            f32s(&[1, 1, 1, 1], &[100.0]),
+            None,
+            f32s(&[1, 1, 2, 2], &[1.0, 1.0, 0.0, 1.0]),
+            f32s(&[1, 1, 2, 1], &[1.0, 10.0]),
+        ];
+        let causal = [("is_causal", 1.into())];
+        check("Attention", &causal, &cut, &[1, 1, 2, 1], &[59.281_822_2, 15.742_236_1]);
+        let outputs = run("Attention", &causal, &cut, 3).unwrap();
+        assert_eq!(numbers(&outputs[1]), (vec![1, 1, 3, 2], vec![1.0, 1.0, 0.0, 1.0, 2.0, 0.0]));
+        assert_eq!(numbers(&outputs[2]).1, [1.0, 10.0, 100.0]);
+        refused("Attention", &causal, &cut[..5]);
+        let packed = [
+            f32s(&[1, 1, 4], &[1.0, 0.0, 0.0, 2.0]),
+            f32s(&[1, 2, 2], &[1.0, 1.0, 0.0, 1.0]),
+            f32s(&[1, 2, 1], &[1.0, 10.0]),
+        ];
+        let heads = |q: i64| [("q_num_heads", q.into()), ("kv_num_heads", 1.into())];
+        check("Attention", &heads(2), &packed, &[1, 1, 2], &[3.972_145_6, 5.5]);
+        refused("Attention", &heads(3), &packed);
+    }
+}

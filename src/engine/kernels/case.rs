@@ -18,12 +18,14 @@ pub(super) fn run(
     eval(&NodeCall { op: &op, attrs: &attrs, inputs: &inputs, outputs: &wanted, limit: 1 << 20 })
 }
 
-/// A `float` tensor.
+/// A `float` tensor, as an input that is there.
+#[allow(clippy::unnecessary_wraps)]
 pub(super) fn f32s(dims: &[u64], items: &[f32]) -> Option<TensorData> {
     Some(TensorData::from_slice(dims, items).unwrap())
 }
 
-/// An `int64` tensor.
+/// An `int64` tensor, as an input that is there.
+#[allow(clippy::unnecessary_wraps)]
 pub(super) fn i64s(dims: &[u64], items: &[i64]) -> Option<TensorData> {
     Some(TensorData::from_slice(dims, items).unwrap())
 }

@@ -118,7 +118,9 @@ fn mean(call: &NodeCall<'_>) -> Outputs {
         sum = zip((&sum, &dims), (&items, own), &dims, |a, b| a + b);
     }
     let count = call.inputs.len() as f64;
-    sum.iter_mut().for_each(|x| *x /= count);
+    for x in &mut sum {
+        *x /= count;
+    }
     Ok(vec![call.real_tensor(first.dtype(), &dims, &sum)?])
 }
 

@@ -100,7 +100,9 @@ impl Layout {
                 let from = &x[(first + c) * place..(first + c + 1) * place];
                 let weights = &w[(m * self.inputs + c) * cells.len()..];
                 for (runs, &weight) in cells.iter().zip(weights) {
-                    runs.iter().for_each(|r| gather(to, from, *r, step, weight));
+                    for r in runs {
+                        gather(to, from, *r, step, weight);
+                    }
                 }
             }
         }
@@ -125,7 +127,9 @@ impl Layout {
                 let from = &x[at * place..(at + 1) * place];
                 let weights = &w[(c * self.outputs + m % self.outputs) * cells.len()..];
                 for (runs, &weight) in cells.iter().zip(weights) {
-                    runs.iter().for_each(|r| scatter(to, from, *r, step, weight));
+                    for r in runs {
+                        scatter(to, from, *r, step, weight);
+                    }
                 }
             }
         }
@@ -145,7 +149,9 @@ impl Layout {
         }
         let plane = count(&self.out[2..]).unwrap_or(0);
         for (i, plane) in out.chunks_mut(plane.max(1)).enumerate() {
-            plane.iter_mut().for_each(|v| *v = v.plus(bias[i % channels]));
+            for v in plane.iter_mut() {
+                *v = v.plus(bias[i % channels]);
+            }
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! DeformConv: a convolution whose kernel's cells are moved by offsets.
+//! `DeformConv`: a convolution whose kernel's cells are moved by offsets.
 
 use super::Kernel;
 use super::conv::Layout;
@@ -42,7 +42,8 @@ impl Bends {
             return Err(call.invalid(format_args!("offset {dims:?} or mask does not fit")));
         }
         let channels = layout.group * layout.inputs;
-        if channels % groups != 0 || cells.checked_mul(plane).is_none_or(|n| n as u64 > call.limit) {
+        if !channels.is_multiple_of(groups) || cells.checked_mul(plane).is_none_or(|n| n as u64 > call.limit)
+        {
             return Err(call.invalid("its channels and groups, or its kernel, do not fit"));
         }
         let mask = mask.map(|m| call.reals(m)).transpose()?;
@@ -95,4 +96,23 @@ fn deform_conv(call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> {
         layout.bias(call, &mut out, &bias)?;
     }
     Ok(vec![call.real_tensor(dtype, &layout.out, &out)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::case::{check, f32s, refused};
+
+    #[test]
+    fn cells_move_by_their_offsets() {
+        let x = || f32s(&[1, 1, 3, 3], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+        let w = || f32s(&[1, 1, 2, 2], &[1.0, 2.0, 3.0, 4.0]);
+        let mut moved = [0.0; 32];
+        // The first cell down by half in the first place, the last one left by one in the last.
+        (moved[0], moved[31]) = (0.5, -1.0);
+        let offset = || f32s(&[1, 8, 2, 2], &moved);
+        check("DeformConv", &[], &[x(), w(), offset()], &[1, 1, 2, 2], &[28.5, 37.0, 57.0, 63.0]);
+        let all = [x(), w(), offset(), f32s(&[1], &[1.0]), f32s(&[1, 4, 2, 2], &[0.5; 16])];
+        check("DeformConv", &[], &all, &[1, 1, 2, 2], &[15.25, 19.5, 29.5, 32.5]);
+        refused("DeformConv", &[], &[x(), w(), f32s(&[1, 4, 2, 2], &[0.0; 16])]);
+    }
 }

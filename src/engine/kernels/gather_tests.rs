@@ -58,13 +58,20 @@ fn updates_are_scattered_along_an_axis() {
 }
 
 #[test]
-fn integers_wrap_where_they_are_added() {
+fn integers_reduce_exactly_and_wrap() {
     let x = TensorData::vector(&[200u8, 7]);
     let case = Case::new("ScatterND")
         .input(&x)
         .input(&ints(&[2, 1], &[0, 0]))
         .input(&TensorData::vector(&[50u8, 10]));
     assert_eq!(case.attr("reduction", "add").one(), TensorData::vector(&[4u8, 7]));
+    let reduce = |reduction: &str| {
+        let case = Case::new("ScatterND").input(&ints(&[2], &[5, -6])).input(&ints(&[2, 1], &[0, 1]));
+        case.input(&ints(&[2], &[-7, 8])).attr("reduction", reduction).one()
+    };
+    assert_eq!(reduce("max"), ints(&[2], &[5, 8]));
+    assert_eq!(reduce("min"), ints(&[2], &[-7, -6]));
+    assert_eq!(reduce("mul"), ints(&[2], &[-35, -48]));
 }
 
 #[test]

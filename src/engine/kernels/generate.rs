@@ -170,8 +170,9 @@ fn float_len(call: &NodeCall<'_>, dtype: DType, [a, b, d]: [f64; 3]) -> Result<u
     }
     // A cast from float to integer saturates.
     let precise = ((b - a) / d).ceil() as u64;
-    let narrow = (round_to(DType::Float, b - a) / d).ceil() as u64;
-    if dtype != DType::Double && narrow != precise {
+    let single = |x: f64| round_to(DType::Float, x);
+    let narrow = [single(b - a) / d, single(single(b - a) / d)].map(|n| n.ceil() as u64);
+    if dtype != DType::Double && narrow != [precise; 2] {
         return Err(call.unsupported("the length of the result depends on the precision of the arithmetic"));
     }
     Ok(precise)

@@ -86,6 +86,8 @@ fn ranges_stop_before_their_limit() {
     let half = |x: f32| TensorData::scalar(f16::from_f32(x));
     let long = range(&half(2047.0), &half(2052.0), &half(1.0)).one().to_f64s().unwrap();
     assert_eq!(long, [2047.0, 2048.0, 2048.0, 2050.0, 2052.0]);
+    // 44 steps of 0.1 in 32 bits, a little more in 64.
+    range(&float(-1.7), &float(2.7), &float(0.1)).unsupported();
     of(0, 1, 0).invalid();
     of(i64::MIN, i64::MAX, 1).too_large();
     range(&float(0.0), &float(1e30), &float(1e-30)).too_large();

@@ -1,4 +1,4 @@
-//! What language models have beside Attention: CausalConvWithState, LinearAttention, RotaryEmbedding.
+//! What language models have beside Attention: `CausalConvWithState`, `LinearAttention`, `RotaryEmbedding`.
 
 use super::Kernel;
 use super::attention::swapped;
@@ -56,7 +56,7 @@ fn causal_conv(call: &NodeCall<'_>) -> Outputs {
     Ok(vec![call.real_tensor(dtype, x.dims(), &out)?, call.real_tensor(dtype, &state_dims, &state)?])
 }
 
-/// The sizes of LinearAttention.
+/// The sizes of `LinearAttention`.
 struct Sizes {
     batch: usize,
     steps: usize,
@@ -151,7 +151,9 @@ fn linear_attention(call: &NodeCall<'_>) -> Outputs {
                 for (j, row) in matrix.chunks_mut(s.value).enumerate() {
                     let place = if *n == s.heads { head } else { head * s.key + j };
                     let factor = libm::exp(decay[at * n + place]);
-                    row.iter_mut().for_each(|x| *x *= factor);
+                    for x in row.iter_mut() {
+                        *x *= factor;
+                    }
                 }
             }
             let rate = beta.as_ref().map(|(beta, n)| beta[at * n + if *n == 1 { 0 } else { head }]);
@@ -175,7 +177,9 @@ fn update(matrix: &mut [f64], key: &[f64], value: &[f64], rate: Option<f64>) {
         for (x, row) in key.iter().zip(matrix.chunks(value.len())) {
             add.iter_mut().zip(row).for_each(|(a, m)| *a -= x * m);
         }
-        add.iter_mut().for_each(|a| *a *= rate);
+        for a in &mut add {
+            *a *= rate;
+        }
     }
     for (x, row) in key.iter().zip(matrix.chunks_mut(value.len().max(1))) {
         row.iter_mut().zip(&add).for_each(|(m, a)| *m += x * a);
@@ -187,9 +191,9 @@ fn rotary_embedding(call: &NodeCall<'_>) -> Outputs {
     let (cos, cos_dims) = call.real_input(1)?;
     let (sin, sin_dims) = call.real_input(2)?;
     let wrong = || call.invalid(format_args!("input {:?} and caches {cos_dims:?} do not fit", x.dims()));
-    let (batch, steps, heads, size) = match x.dims() {
-        &[b, h, t, d] => (b, t, h, d),
-        &[b, t, all] => {
+    let (batch, steps, heads, size) = match *x.dims() {
+        [b, h, t, d] => (b, t, h, d),
+        [b, t, all] => {
             let heads = call.int_attr("num_heads")?.and_then(|h| u64::try_from(h).ok()).filter(|&h| h > 0);
             let heads = heads.filter(|h| all % h == 0).ok_or_else(wrong)?;
             (b, t, heads, all / heads)
@@ -236,4 +240,59 @@ fn rotary_embedding(call: &NodeCall<'_>) -> Outputs {
         items = swapped(&items, b, t, h, d);
     }
     Ok(vec![call.real_tensor(x.dtype(), x.dims(), &items)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::case::{check, f32s, i64s, numbers, refused, run};
+
+    #[test]
+    fn causal_convolution_keeps_its_state() {
+        let x = || f32s(&[1, 2, 2], &[1.0, 2.0, 3.0, 4.0]);
+        let w = || f32s(&[2, 1, 2], &[1.0, 10.0, 1.0, -1.0]);
+        let all = [x(), w(), f32s(&[2], &[0.5, 0.0]), f32s(&[1, 2, 1], &[7.0, 8.0])];
+        check("CausalConvWithState", &[], &all, &[1, 2, 2], &[17.5, 21.5, 5.0, -1.0]);
+        let silu = [("activation", "silu".into())];
+        let want = [9.999_546_1, 21.0 - 3.4e-9, -0.142_277_6, -0.268_941_4];
+        check("CausalConvWithState", &silu, &[x(), w()], &[1, 2, 2], &want);
+        let state = &run("CausalConvWithState", &[], &all, 2).unwrap()[1];
+        assert_eq!(numbers(state), (vec![1, 2, 1], vec![2.0, 4.0]));
+        refused("CausalConvWithState", &[], &[x(), f32s(&[1, 1, 2], &[0.0; 2])]);
+    }
+
+    #[test]
+    fn state_is_updated_by_the_rule() {
+        let (q, k) = (f32s(&[1, 2, 2], &[1.0, 2.0, 3.0, 4.0]), f32s(&[1, 2, 2], &[1.0, 0.0, 0.5, 0.5]));
+        let v = f32s(&[1, 2, 1], &[2.0, -1.0]);
+        let gates = [f32s(&[1, 2, 1], &[-0.5, -1.0]), f32s(&[1, 2, 1], &[0.5, 1.0])];
+        let heads = vec![("q_num_heads", 1.into()), ("kv_num_heads", 1.into())];
+        let all = [&[q, k, v, None], &gates[..]].concat();
+        check("LinearAttention", &heads, &all, &[1, 2, 1], &[std::f64::consts::FRAC_1_SQRT_2, -2.149_711_1]);
+        let state = numbers(&run("LinearAttention", &heads, &all, 2).unwrap()[1]).1;
+        assert!((state[0] + 0.224_090_4).abs() < 1e-6 && (state[1] + 0.591_969_8).abs() < 1e-6, "{state:?}");
+        let mut linear = heads.clone();
+        linear.extend([("update_rule", "linear".into()), ("scale", 1f32.into())]);
+        check("LinearAttention", &linear, &all[..3], &[1, 2, 1], &[2.0, 2.5]);
+        refused("LinearAttention", &heads, &all[..3]);
+        refused("LinearAttention", &linear, &all);
+    }
+
+    #[test]
+    fn rotates_by_position() {
+        let x = || f32s(&[1, 1, 1, 4], &[1.0, 2.0, 3.0, 4.0]);
+        let (c, s) = (|| f32s(&[2, 2], &[1.0, 0.0, 0.5, 0.6]), || f32s(&[2, 2], &[0.0, 1.0, 0.5, 0.8]));
+        let at = |p: i64| [x(), c(), s(), i64s(&[1, 1], &[p])];
+        check("RotaryEmbedding", &[], &at(1), &[1, 1, 1, 4], &[-1.0, -2.0, 2.0, 4.0]);
+        check(
+            "RotaryEmbedding",
+            &[("interleaved", 1.into())],
+            &at(1),
+            &[1, 1, 1, 4],
+            &[-0.5, 1.5, -1.4, 4.8],
+        );
+        let half = [f32s(&[1, 1, 2], &[1.0, 1.0]), f32s(&[1, 1, 1], &[0.0]), f32s(&[1, 1, 1], &[1.0])];
+        check("RotaryEmbedding", &[("num_heads", 1.into())], &half, &[1, 1, 2], &[-1.0, 1.0]);
+        refused("RotaryEmbedding", &[], &at(2));
+        refused("RotaryEmbedding", &[], &[x(), c(), s()]);
+    }
 }

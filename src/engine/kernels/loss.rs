@@ -1,4 +1,4 @@
-//! Losses: NegativeLogLikelihoodLoss, SoftmaxCrossEntropyLoss.
+//! Losses: `NegativeLogLikelihoodLoss`, `SoftmaxCrossEntropyLoss`.
 
 use super::Kernel;
 use super::index::Around;
@@ -67,5 +67,31 @@ fn loss(call: &NodeCall<'_>, items: &[f64], around: Around) -> Result<TensorData
         "sum" => call.real_tensor(dtype, &[], &[sum]),
         "mean" => call.real_tensor(dtype, &[], &[sum / total]),
         other => Err(call.invalid(format_args!("reduction `{other}` is unknown"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::case::{check, f32s, i64s, numbers, refused, run};
+    use crate::ir::AttrValue;
+
+    #[test]
+    fn losses_weighted_and_ignored() {
+        let x = || f32s(&[2, 3], &[-1.0, -2.0, -3.0, -0.5, -0.25, -4.0]);
+        let (target, weight) = (|| i64s(&[2], &[0, 2]), || f32s(&[3], &[1.0, 2.0, 3.0]));
+        let op = "NegativeLogLikelihoodLoss";
+        let how = |r: &str| vec![("reduction", AttrValue::from(r))];
+        check(op, &[], &[x(), target(), weight()], &[], &[3.25]);
+        check(op, &[], &[x(), target()], &[], &[2.5]);
+        check(op, &how("sum"), &[x(), target(), weight()], &[], &[13.0]);
+        check(op, &how("none"), &[x(), target(), weight()], &[2], &[1.0, 12.0]);
+        check(op, &[("ignore_index", 0.into())], &[x(), target()], &[], &[4.0]);
+        let planes = f32s(&[1, 2, 2], &[-1.0, -2.0, -3.0, -4.0]);
+        check(op, &how("none"), &[planes, i64s(&[1, 2], &[1, 0])], &[1, 2], &[3.0, 2.0]);
+        refused(op, &[], &[x(), i64s(&[2], &[0, 3])]);
+        refused(op, &[], &[x(), i64s(&[1], &[0])]);
+        let outputs = run("SoftmaxCrossEntropyLoss", &[], &[x(), target()], 2).unwrap();
+        assert!((numbers(&outputs[0]).1[0] - 2.373_340_1).abs() < 1e-6);
+        assert!((numbers(&outputs[1]).1[5] + 4.339_074_1).abs() < 1e-6);
     }
 }

@@ -1,4 +1,4 @@
-//! Products of matrices: Gemm, MatMul, and with quantized elements; Det.
+//! Products of matrices: Gemm, `MatMul`, and with quantized elements; Det.
 
 use super::Kernel;
 use super::index::{Offsets, broadcast_strides, count};
@@ -186,7 +186,9 @@ fn gemm_of<T: Ring>(
     let mut out = vec![T::ZERO; call.sized(dtype, &[m, n])?];
     product(&x, &y, &mut out, n as usize);
     let alpha = number(call.float_or("alpha", 1.0)?);
-    out.iter_mut().for_each(|v| *v = v.times(alpha));
+    for v in &mut out {
+        *v = v.times(alpha);
+    }
     if let Some(c) = call.input(2) {
         if call.broadcast_dims(&[&[m, n], c.dims()])? != [m, n] {
             return Err(call.invalid(format_args!("C {:?} does not broadcast to [{m}, {n}]", c.dims())));

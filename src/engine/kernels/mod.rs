@@ -4,6 +4,9 @@
 //! A kernel never allocates more than [`NodeCall::limit`] for one output without having checked it, and answers
 //! whatever the standard leaves undefined with an error instead of a guess.
 
+// Kernels tell special values apart exactly.
+#![allow(clippy::float_cmp)]
+
 mod activation;
 mod args;
 mod arithmetic;
@@ -25,10 +28,13 @@ mod loss;
 mod matmul;
 mod minifloat;
 mod ngrams;
+#[cfg(test)]
+mod nonsense_tests;
 mod normalize;
 mod numbers;
 #[cfg(test)]
 mod odd;
+mod permute;
 mod pool;
 mod quantize;
 mod recurrent;
@@ -61,36 +67,36 @@ pub(crate) type Kernel = fn(&NodeCall<'_>) -> Result<Vec<TensorData>, EngineErro
 pub(crate) type Table = &'static [(&'static str, Kernel)];
 
 const TABLES: &[Table] = &[
-    arrange::TABLE,
-    cast::TABLE,
-    gather::TABLE,
-    generate::TABLE,
-    quantize::TABLE,
-    scan::TABLE,
-    search::TABLE,
-    select::TABLE,
-    shape::TABLE,
-    text::TABLE,
     activation::TABLE,
     arithmetic::TABLE,
+    arrange::TABLE,
     attention::TABLE,
+    cast::TABLE,
     compare::TABLE,
     conv::TABLE,
     deform::TABLE,
     einsum::TABLE,
+    gather::TABLE,
+    generate::TABLE,
     linear_attention::TABLE,
     loss::TABLE,
     matmul::TABLE,
     ngrams::TABLE,
     normalize::TABLE,
     pool::TABLE,
+    quantize::TABLE,
     reduce::TABLE,
     regions::TABLE,
     resize::TABLE,
     rnn::TABLE,
     sampling::TABLE,
+    scan::TABLE,
+    search::TABLE,
+    select::TABLE,
+    shape::TABLE,
     softmax::TABLE,
     spectral::TABLE,
+    text::TABLE,
     unary::TABLE,
 ];
 

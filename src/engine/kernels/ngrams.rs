@@ -1,4 +1,4 @@
-//! TfIdfVectorizer.
+//! `TfIdfVectorizer`.
 
 use std::collections::BTreeMap;
 
@@ -104,7 +104,9 @@ fn vectorize(call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> {
         return Err(call.invalid(format_args!("mode `{mode}` is unknown")));
     }
     if mode == "IDF" {
-        items.iter_mut().for_each(|x| *x = x.min(1.0));
+        for x in &mut items {
+            *x = x.min(1.0);
+        }
     }
     if let Some(weights) = call.attrs.floats("weights").filter(|w| mode != "TF" && !w.is_empty()) {
         let ordered =
@@ -115,4 +117,33 @@ fn vectorize(call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> {
         items.iter_mut().enumerate().for_each(|(i, x)| *x *= f64::from(weights[i % grams.width]));
     }
     Ok(vec![call.real_tensor(DType::Float, &dims, &items)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::case::{check, refused};
+    use crate::ir::{AttrValue, TensorData};
+
+    fn attrs(mode: &str) -> Vec<(&'static str, AttrValue)> {
+        vec![
+            ("mode", mode.into()),
+            ("min_gram_length", 1.into()),
+            ("max_gram_length", 2.into()),
+            ("max_skip_count", 1.into()),
+            ("ngram_counts", AttrValue::Ints(vec![0, 3])),
+            ("ngram_indexes", AttrValue::Ints(vec![0, 1, 2, 3, 4])),
+            ("pool_int64s", AttrValue::Ints(vec![1, 3, 7, 1, 3, 3, 3])),
+        ]
+    }
+
+    #[test]
+    fn counts_with_skips() {
+        let x = Some(TensorData::vector(&[1i32, 1, 3, 3, 3, 7, 8]));
+        check("TfIdfVectorizer", &attrs("TF"), std::slice::from_ref(&x), &[5], &[2.0, 3.0, 1.0, 3.0, 3.0]);
+        let mut weighted = attrs("IDF");
+        weighted.push(("weights", AttrValue::Floats(vec![0.5, 1.0, 2.0, 3.0, 4.0])));
+        check("TfIdfVectorizer", &weighted, std::slice::from_ref(&x), &[5], &[0.5, 1.0, 2.0, 3.0, 4.0]);
+        refused("TfIdfVectorizer", &attrs("COUNT"), std::slice::from_ref(&x));
+        refused("TfIdfVectorizer", &attrs("TF")[..5], &[x]);
+    }
 }

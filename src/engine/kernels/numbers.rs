@@ -20,13 +20,13 @@ pub(crate) fn is_real(dtype: DType) -> bool {
 
 /// Whether this is an integer type of whole bytes.
 pub(crate) fn is_whole(dtype: DType) -> bool {
-    use DType::*;
+    use DType::{Int8, Int16, Int32, Int64, Uint8, Uint16, Uint32, Uint64};
     matches!(dtype, Int8 | Int16 | Int32 | Int64 | Uint8 | Uint16 | Uint32 | Uint64)
 }
 
 /// The smallest and the largest number of an integer type of whole bytes.
 pub(crate) fn bounds(dtype: DType) -> (i128, i128) {
-    use DType::*;
+    use DType::{Uint8, Uint16, Uint32, Uint64};
     let bits = dtype.bits().min(64) as u32;
     if matches!(dtype, Uint8 | Uint16 | Uint32 | Uint64) {
         (0, (1i128 << bits) - 1)

@@ -122,10 +122,9 @@ const WORDS: &[(&str, &[&str])] = &[
 
 #[test]
 fn no_kernel_panics() {
-    let mut dice = Dice(1);
+    let (mut dice, mut answered) = (Dice(1), 0);
     for &(name, _) in TABLES.iter().copied().flatten() {
         let op = OpName::onnx(name);
-        let mut answered = 0;
         for _ in 0..400 {
             let attrs = dice.attrs();
             let first = dice.tensor();
@@ -144,6 +143,7 @@ fn no_kernel_panics() {
                 NodeCall { op: &op, attrs: &attrs, inputs: &inputs, outputs: &outputs, limit: 1 << 16 };
             answered += usize::from(eval(&call).is_ok());
         }
-        assert!(answered <= 400, "{name}");
     }
+    // Enough of the calls are right for the others to be nearly so.
+    assert!(answered > 1000, "{answered}");
 }

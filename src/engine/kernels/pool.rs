@@ -143,7 +143,9 @@ fn max(call: &NodeCall<'_>) -> Outputs {
     if want_indices {
         if column_major {
             let spatial = x.dims().get(2..).unwrap_or(&[]);
-            indices.iter_mut().for_each(|i| *i = transposed_place(*i, spatial, pool.plane));
+            for i in &mut indices {
+                *i = transposed_place(*i, spatial, pool.plane);
+            }
         }
         outputs.push(call.whole_tensor(DType::Int64, &pool.out, indices.into_iter().map(|i| i as i128))?);
     }
@@ -239,7 +241,7 @@ mod tests {
     fn indices_in_either_order_and_back() {
         let x = f32s(&[1, 1, 2, 4], &[1.0, 2.0, 9.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
         let attrs = pooling(&[2, 2], &[ints("strides", &[2, 2])]);
-        let outputs = run("MaxPool", &attrs, &[x.clone()], 2).unwrap();
+        let outputs = run("MaxPool", &attrs, std::slice::from_ref(&x), 2).unwrap();
         assert_eq!(numbers(&outputs[0]).1, [6.0, 9.0]);
         assert_eq!(numbers(&outputs[1]).1, [5.0, 2.0]);
         let back = [Some(outputs[0].clone()), Some(outputs[1].clone())];

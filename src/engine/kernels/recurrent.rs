@@ -122,9 +122,10 @@ pub(super) fn run(call: &NodeCall<'_>, kind: &Kind) -> Result<Vec<TensorData>, E
     let x = call.need(0)?;
     let sizes = Sizes::new(call, kind)?;
     let n = |v: usize| v as u64;
-    let y_dims = match sizes.batch_first {
-        true => [n(sizes.batch), n(sizes.steps), n(sizes.directions), n(sizes.hidden)],
-        false => [n(sizes.steps), n(sizes.directions), n(sizes.batch), n(sizes.hidden)],
+    let y_dims = if sizes.batch_first {
+        [n(sizes.batch), n(sizes.steps), n(sizes.directions), n(sizes.hidden)]
+    } else {
+        [n(sizes.steps), n(sizes.directions), n(sizes.batch), n(sizes.hidden)]
     };
     let mut y = vec![0.0; call.sized(x.dtype(), &y_dims)?];
     let state_dims = sizes.state_dims();
@@ -144,9 +145,10 @@ pub(super) fn run(call: &NodeCall<'_>, kind: &Kind) -> Result<Vec<TensorData>, E
                 let t = if direction.reverse { len - 1 - t } else { t };
                 let at = if sizes.batch_first { b * sizes.steps + t } else { t * sizes.batch + b };
                 (kind.step)(direction, options, &items[at * sizes.input..(at + 1) * sizes.input], &mut state);
-                let at = match sizes.batch_first {
-                    true => (b * sizes.steps + t) * sizes.directions + d,
-                    false => (t * sizes.directions + d) * sizes.batch + b,
+                let at = if sizes.batch_first {
+                    (b * sizes.steps + t) * sizes.directions + d
+                } else {
+                    (t * sizes.directions + d) * sizes.batch + b
                 };
                 y[at * sizes.hidden..(at + 1) * sizes.hidden].copy_from_slice(&state.h);
             }

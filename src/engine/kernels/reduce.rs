@@ -17,7 +17,7 @@ pub(super) const TABLE: &[(&str, Kernel)] = &[
     ("ReduceLogSum", |c| reduce(c, |l| Some(libm::log(l.iter().sum())), |_| Whole::Unsupported)),
     ("ReduceLogSumExp", |c| reduce(c, |l| Some(log_sum_exp(l)), |_| Whole::Unsupported)),
     ("ReduceMax", |c| extreme(c, f64::NEG_INFINITY, |a, b| a > b, true)),
-    ("ReduceMean", |c| reduce(c, mean, |l| whole_mean(l))),
+    ("ReduceMean", |c| reduce(c, mean, whole_mean)),
     ("ReduceMin", |c| extreme(c, f64::INFINITY, |a, b| a < b, false)),
     ("ReduceProd", |c| {
         reduce(c, |l| Some(l.iter().product()), |l| Whole::Exact(l.iter().fold(1, |a, &b| a.wrapping_mul(b))))
@@ -161,9 +161,12 @@ fn extreme(call: &NodeCall<'_>, empty: f64, first: fn(f64, f64) -> bool, largest
     }
     let real = |lane: &[f64]| lane.iter().fold(empty, |a, &b| if first(b, a) || b.is_nan() { b } else { a });
     let (low, high) = bounds(x.dtype());
-    let whole = |lane: &[i128]| match largest {
-        true => lane.iter().fold(low, |a, &b| a.max(b)),
-        false => lane.iter().fold(high, |a, &b| a.min(b)),
+    let whole = |lane: &[i128]| {
+        if largest {
+            lane.iter().fold(low, |a, &b| a.max(b))
+        } else {
+            lane.iter().fold(high, |a, &b| a.min(b))
+        }
     };
     let items = match call.numbers(x)? {
         Numbers::Real(items) => Numbers::Real(lanes.map(&items, real)),
@@ -217,10 +220,10 @@ mod tests {
             ("ReduceSum", 11.0),
             ("ReduceSumSquare", 169.0),
         ] {
-            check(op, &[("keepdims", 0.into())], &[x.clone()], &[], &[want]);
+            check(op, &[("keepdims", 0.into())], std::slice::from_ref(&x), &[], &[want]);
         }
         let bits = Some(TensorData::vector(&[true, false]));
-        check("ReduceMax", &[], &[bits.clone()], &[1], &[1.0]);
+        check("ReduceMax", &[], std::slice::from_ref(&bits), &[1], &[1.0]);
         check("ReduceMin", &[], &[bits], &[1], &[0.0]);
     }
 

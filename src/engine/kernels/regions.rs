@@ -1,4 +1,4 @@
-//! Regions of images: MaxRoiPool, NonMaxSuppression, RoiAlign.
+//! Regions of images: `MaxRoiPool`, `NonMaxSuppression`, `RoiAlign`.
 
 use super::Kernel;
 use super::index::Odometer;
@@ -59,11 +59,10 @@ impl Images {
     }
 }
 
-/// The attributes of RoiAlign.
+/// The attributes of `RoiAlign`.
 struct Align {
     size: (usize, usize),
     ratio: usize,
-    max: bool,
 }
 
 /// Samples of a bin along one axis that are more than this are refused.
@@ -92,7 +91,7 @@ fn roi_align(call: &NodeCall<'_>) -> Outputs {
     };
     let ratio = usize::try_from(call.int_or("sampling_ratio", 0)?);
     let ratio = ratio.map_err(|_| call.invalid("sampling_ratio is negative"))?;
-    let align = Align { size: (size[0] as usize, size[1] as usize), ratio, max };
+    let align = Align { size: (size[0] as usize, size[1] as usize), ratio };
     let scale = f64::from(call.float_or("spatial_scale", 1.0)?);
     for (roi, &batch) in rois.chunks(4).zip(&batches) {
         let batch = call.place(batch, images.batch)?;
@@ -128,7 +127,7 @@ fn roi_align(call: &NodeCall<'_>) -> Outputs {
     Ok(vec![call.real_tensor(dtype, &out, &items)?])
 }
 
-/// One bin of RoiAlign: its corner, the distance of its samples, and their number.
+/// One bin of `RoiAlign`: its corner, the distance of its samples, and their number.
 fn bin(
     images: &Images,
     plane: &[f64],
@@ -188,9 +187,10 @@ fn max_roi_pool(call: &NodeCall<'_>) -> Outputs {
 type Corners = [f64; 4];
 
 fn corners(b: &[f64], center: bool) -> Corners {
-    match center {
-        true => [b[0] - b[2] / 2.0, b[1] - b[3] / 2.0, b[0] + b[2] / 2.0, b[1] + b[3] / 2.0],
-        false => [b[0].min(b[2]), b[1].min(b[3]), b[0].max(b[2]), b[1].max(b[3])],
+    if center {
+        [b[0] - b[2] / 2.0, b[1] - b[3] / 2.0, b[0] + b[2] / 2.0, b[1] + b[3] / 2.0]
+    } else {
+        [b[0].min(b[2]), b[1].min(b[3]), b[0].max(b[2]), b[1].max(b[3])]
     }
 }
 
@@ -240,4 +240,59 @@ fn non_max_suppression(call: &NodeCall<'_>) -> Outputs {
     let dims = [selected.len() as u64 / 3, 3];
     call.sized(DType::Int64, &dims)?;
     Ok(vec![TensorData::from_slice(&dims, &selected).map_err(|e| call.invalid(e))?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::case::{check, f32s, i64s, refused};
+    use crate::ir::{AttrValue, TensorData};
+
+    fn image() -> Option<TensorData> {
+        f32s(&[1, 1, 3, 3], &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
+    }
+
+    #[test]
+    fn aligned_regions() {
+        let roi = || f32s(&[1, 4], &[0.0, 0.0, 2.0, 2.0]);
+        for (transform, mode, want) in [
+            ("half_pixel", "avg", [0.875, 3.5]),
+            ("half_pixel", "max", [1.0, 3.0]),
+            ("output_half_pixel", "avg", [2.5, 5.5]),
+            ("output_half_pixel", "max", [1.875, 3.0]),
+        ] {
+            let attrs = [
+                ("output_height", 2.into()),
+                ("sampling_ratio", 2.into()),
+                ("mode", mode.into()),
+                ("coordinate_transformation_mode", transform.into()),
+            ];
+            check("RoiAlign", &attrs, &[image(), roi(), i64s(&[1], &[0])], &[1, 1, 2, 1], &want);
+        }
+        refused("RoiAlign", &[], &[image(), roi(), i64s(&[1], &[1])]);
+        refused("RoiAlign", &[], &[image(), f32s(&[1, 3], &[0.0; 3]), i64s(&[1], &[0])]);
+    }
+
+    #[test]
+    fn pooled_regions() {
+        let shape = [("pooled_shape", AttrValue::Ints(vec![1, 2]))];
+        let roi = f32s(&[1, 5], &[0.0, 1.0, 0.0, 2.0, 1.0]);
+        check("MaxRoiPool", &shape, &[image(), roi], &[1, 1, 1, 2], &[4.0, 5.0]);
+        refused("MaxRoiPool", &shape, &[image(), f32s(&[1, 5], &[9.0, 0.0, 0.0, 1.0, 1.0])]);
+    }
+
+    #[test]
+    fn keeps_the_best_boxes() {
+        let boxes = f32s(&[1, 3, 4], &[0.0, 0.0, 1.0, 1.0, 0.0, 0.5, 1.0, 1.5, 3.0, 3.0, 2.0, 2.0]);
+        let scores = f32s(&[1, 1, 3], &[0.5, 0.9, 0.5]);
+        let call = |most: i64, iou: f32, least: f32| {
+            [boxes.clone(), scores.clone(), i64s(&[1], &[most]), f32s(&[1], &[iou]), f32s(&[1], &[least])]
+        };
+        // The first two overlap by a third: equal to the threshold is not above it.
+        check("NonMaxSuppression", &[], &call(3, 0.5, 0.0), &[3, 3], &[0., 0., 1., 0., 0., 0., 0., 0., 2.]);
+        check("NonMaxSuppression", &[], &call(3, 0.3, 0.0), &[2, 3], &[0.0, 0.0, 1.0, 0.0, 0.0, 2.0]);
+        check("NonMaxSuppression", &[], &call(1, 0.3, 0.0), &[1, 3], &[0.0, 0.0, 1.0]);
+        check("NonMaxSuppression", &[], &call(3, 0.3, 0.6), &[1, 3], &[0.0, 0.0, 1.0]);
+        check("NonMaxSuppression", &[], &[boxes.clone(), scores.clone()], &[0, 3], &[]);
+        refused("NonMaxSuppression", &[], &[boxes, f32s(&[1, 1, 2], &[0.0; 2])]);
+    }
 }

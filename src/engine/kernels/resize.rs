@@ -335,7 +335,9 @@ fn filtered(
         let mut taps: Vec<_> = (first..=last).map(|p| (p, filter((p as f64 - x) * scale))).collect();
         if scale != 1.0 {
             let sum: f64 = taps.iter().map(|(_, w)| w).sum();
-            taps.iter_mut().for_each(|(_, w)| *w /= sum);
+            for (_, w) in &mut taps {
+                *w /= sum;
+            }
         }
         inside(call, axis, &taps)
     };
@@ -365,3 +367,7 @@ fn fill(items: &mut [f64], dims: &[u64], outside: &[Vec<bool>], value: f64) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "resize_tests.rs"]
+mod tests;

@@ -1,4 +1,4 @@
-//! Sampling between the places of a tensor: AffineGrid, GridSample, and what other operators need of it.
+//! Sampling between the places of a tensor: `AffineGrid`, `GridSample`, and what other operators need of it.
 
 use super::Kernel;
 use super::index::{Odometer, count, strides};
@@ -78,9 +78,12 @@ fn affine_grid(call: &NodeCall<'_>) -> Outputs {
     }
     let out: Vec<u64> = [*n].into_iter().chain(spatial.iter().copied()).chain([rank as u64]).collect();
     let mut items = Vec::with_capacity(call.sized(dtype, &out)?);
-    let coordinate = |(&at, &d): (&u64, &u64)| match corners {
-        true => -1.0 + 2.0 * at as f64 / (d as f64 - 1.0),
-        false => (2.0 * at as f64 + 1.0) / d as f64 - 1.0,
+    let coordinate = |(&at, &d): (&u64, &u64)| {
+        if corners {
+            -1.0 + 2.0 * at as f64 / (d as f64 - 1.0)
+        } else {
+            (2.0 * at as f64 + 1.0) / d as f64 - 1.0
+        }
     };
     for matrix in theta.chunks(rank * (rank + 1)) {
         let mut walk = Odometer::new(spatial);
@@ -151,11 +154,12 @@ impl Sampler {
     /// The coordinate that a number of the grid stands for.
     fn coordinate(&self, call: &NodeCall<'_>, n: f64, size: u64) -> Result<f64, EngineError> {
         let d = size as f64;
-        let full = if self.corners { (n + 1.0) / 2.0 * (d - 1.0) } else { ((n + 1.0) * d - 1.0) / 2.0 };
+        let full = if self.corners { f64::midpoint(n, 1.0) * (d - 1.0) } else { ((n + 1.0) * d - 1.0) / 2.0 };
         let mut x = full;
         if self.mode == Mode::Nearest {
             let (n, d) = (n as f32, d as f32);
-            let short = if self.corners { (n + 1.0) / 2.0 * (d - 1.0) } else { ((n + 1.0) * d - 1.0) / 2.0 };
+            let short =
+                if self.corners { f32::midpoint(n, 1.0) * (d - 1.0) } else { ((n + 1.0) * d - 1.0) / 2.0 };
             x = full.round_ties_even();
             if x != f64::from(short.round_ties_even()) {
                 return Err(call.unsupported("a coordinate too near a tie to be told in `float`"));
@@ -229,4 +233,48 @@ fn grid_sample(call: &NodeCall<'_>) -> Outputs {
         }
     }
     Ok(vec![call.real_tensor(x.dtype(), &out, &result)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::case::{check, f32s, i64s, refused};
+    use crate::ir::AttrValue;
+
+    #[test]
+    fn samples_in_every_mode() {
+        let x = || f32s(&[1, 1, 2, 2], &[1.0, 2.0, 3.0, 4.0]);
+        let grid = || f32s(&[1, 1, 3, 2], &[-1.0, -1.0, 0.5, 0.25, 1.5, 0.0]);
+        for (mode, padding, corners, want) in [
+            ("nearest", "zeros", 0, [1.0, 4.0, 0.0]),
+            ("nearest", "border", 1, [1.0, 4.0, 2.0]),
+            ("nearest", "reflection", 0, [1.0, 4.0, 2.0]),
+            ("linear", "zeros", 0, [0.25, 3.5, 0.0]),
+            ("linear", "zeros", 1, [1.0, 3.0, 2.25]),
+            ("linear", "border", 0, [1.0, 3.5, 3.0]),
+            ("linear", "reflection", 1, [1.0, 3.0, 2.75]),
+            ("cubic", "zeros", 0, [0.109_375, 4.039_062_5, 0.0]),
+            ("cubic", "border", 1, [1.0, 3.052_734_375, 3.0]),
+            ("cubic", "reflection", 1, [1.0, 3.210_937_5, 2.843_75]),
+        ] {
+            let attrs =
+                [("mode", mode.into()), ("padding_mode", padding.into()), ("align_corners", corners.into())];
+            check("GridSample", &attrs, &[x(), grid()], &[1, 1, 1, 3], &want);
+        }
+        let line = f32s(&[1, 1, 2], &[1.0, 2.0]);
+        check("GridSample", &[], &[line, f32s(&[1, 2, 1], &[0.0, 0.5])], &[1, 1, 2], &[1.5, 2.0]);
+        refused("GridSample", &[("mode", "round".into())], &[x(), grid()]);
+        refused("GridSample", &[], &[x(), f32s(&[1, 1, 3, 1], &[0.0; 3])]);
+    }
+
+    #[test]
+    fn affine_grids() {
+        let theta = || f32s(&[1, 2, 3], &[1.0, 0.0, 0.5, 0.0, 2.0, -1.0]);
+        let size = || i64s(&[4], &[1, 1, 2, 2]);
+        let want = [0.0, -2.0, 1.0, -2.0, 0.0, 0.0, 1.0, 0.0];
+        check("AffineGrid", &[], &[theta(), size()], &[1, 2, 2, 2], &want);
+        let corners = [("align_corners", AttrValue::Int(1))];
+        let want = [-0.5, -3.0, 1.5, -3.0, -0.5, 1.0, 1.5, 1.0];
+        check("AffineGrid", &corners, &[theta(), size()], &[1, 2, 2, 2], &want);
+        refused("AffineGrid", &[], &[theta(), i64s(&[4], &[2, 1, 2, 2])]);
+    }
 }

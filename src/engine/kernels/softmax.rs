@@ -1,4 +1,4 @@
-//! Normalisation along one axis: Hardmax, LogSoftmax, LpNormalization, Softmax; and LRN, across channels.
+//! Normalisation along one axis: Hardmax, `LogSoftmax`, `LpNormalization`, Softmax; and LRN, across channels.
 
 use super::Kernel;
 use super::index::{Around, count};
@@ -37,15 +37,21 @@ fn along(call: &NodeCall<'_>, f: impl Fn(&mut [f64])) -> Outputs {
 /// The softmax of a lane; zeros where every element is minus infinity would be NaN, and are.
 pub(super) fn softmax(lane: &mut [f64]) {
     let top = lane.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b));
-    lane.iter_mut().for_each(|x| *x = libm::exp(*x - top));
+    for x in lane.iter_mut() {
+        *x = libm::exp(*x - top);
+    }
     let sum: f64 = lane.iter().sum();
-    lane.iter_mut().for_each(|x| *x /= sum);
+    for x in lane.iter_mut() {
+        *x /= sum;
+    }
 }
 
 /// The logarithm of the softmax of a lane.
 pub(super) fn log_softmax(lane: &mut [f64]) {
     let total = log_sum_exp(lane);
-    lane.iter_mut().for_each(|x| *x -= total);
+    for x in lane.iter_mut() {
+        *x -= total;
+    }
 }
 
 fn hardmax(lane: &mut [f64]) {
@@ -61,7 +67,9 @@ fn lp_normalization(call: &NodeCall<'_>) -> Outputs {
     };
     along(call, |lane| {
         let norm = norm(lane);
-        lane.iter_mut().for_each(|x| *x = if norm == 0.0 { 0.0 } else { *x / norm });
+        for x in lane.iter_mut() {
+            *x = if norm == 0.0 { 0.0 } else { *x / norm };
+        }
     })
 }
 
@@ -124,7 +132,7 @@ mod tests {
     fn lrn_sums_neighbour_channels() {
         let attrs = [("size", 3.into()), ("alpha", 3f32.into()), ("beta", 1f32.into())];
         let x = f32s(&[1, 3, 1], &[1.0, 2.0, 3.0]);
-        check("LRN", &attrs, &[x.clone()], &[1, 3, 1], &[1.0 / 6.0, 2.0 / 15.0, 3.0 / 14.0]);
+        check("LRN", &attrs, std::slice::from_ref(&x), &[1, 3, 1], &[1.0 / 6.0, 2.0 / 15.0, 3.0 / 14.0]);
         refused("LRN", &[], &[x]);
     }
 }

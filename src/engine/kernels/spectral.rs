@@ -1,4 +1,4 @@
-//! Signals: DFT, STFT, window functions, MelWeightMatrix.
+//! Signals: DFT, STFT, window functions, `MelWeightMatrix`.
 
 use std::f64::consts::{LN_10, PI};
 
@@ -24,6 +24,9 @@ type Complex = (f64, f64);
 
 /// `exp(sign * 2πi * k / n)`.
 fn root(k: usize, n: usize, sign: f64) -> Complex {
+    if (4 * k).is_multiple_of(n) {
+        return [(1.0, 0.0), (0.0, sign), (-1.0, 0.0), (0.0, -sign)][4 * k / n % 4];
+    }
     let angle = sign * 2.0 * PI * k as f64 / n as f64;
     (libm::cos(angle), libm::sin(angle))
 }
@@ -39,7 +42,7 @@ fn plus(a: Complex, b: Complex) -> Complex {
 /// The transform, not scaled; `sign` is -1 forward and 1 backward. Halves while the length is even.
 fn transform(x: &[Complex], sign: f64) -> Vec<Complex> {
     let n = x.len();
-    if n % 2 != 0 || n == 0 {
+    if !n.is_multiple_of(2) || n == 0 {
         let roots: Vec<Complex> = (0..n).map(|k| root(k, n, sign)).collect();
         let one = |k: usize| {
             x.iter().enumerate().fold((0.0, 0.0), |sum, (j, &v)| plus(sum, times(v, roots[j * k % n])))
@@ -99,20 +102,8 @@ fn dft(call: &NodeCall<'_>) -> Outputs {
     for (i, start) in around.lanes().take(result.len()).enumerate() {
         let at = |k: usize| complex(&items, start + k * around.inner, is_complex);
         let bin = |k: usize| match k {
-            _ if !real_out => {
-                if k < own {
-                    at(k)
-                } else {
-                    (0.0, 0.0)
-                }
-            }
-            _ if k <= n / 2 => {
-                if k < own {
-                    at(k)
-                } else {
-                    (0.0, 0.0)
-                }
-            }
+            _ if !real_out && k < own => at(k),
+            _ if k <= n / 2 && k < own => at(k),
             _ if n - k < own => (at(n - k).0, -at(n - k).1),
             _ => (0.0, 0.0),
         };
@@ -216,4 +207,66 @@ fn mel_weight_matrix(call: &NodeCall<'_>) -> Outputs {
         items[center as usize * mels + m] = 1.0;
     }
     typed(call, dtype, &dims, &items)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::case::{check, f32s, i64s, numbers, refused, run};
+
+    #[test]
+    fn transforms_forward_and_back() {
+        let x = || f32s(&[1, 4, 1], &[1.0, 2.0, 0.0, -1.0]);
+        let full = [2.0, 0.0, 1.0, -3.0, 0.0, 0.0, 1.0, 3.0];
+        check("DFT", &[], &[x()], &[1, 4, 2], &full);
+        let onesided = [("onesided", 1.into())];
+        check("DFT", &onesided, &[x()], &[1, 3, 2], &full[..6]);
+        check("DFT", &[], &[x(), i64s(&[], &[2])], &[1, 2, 2], &[3.0, 0.0, -1.0, 0.0]);
+        let odd = f32s(&[1, 3, 1], &[1.0, 2.0, 0.0]);
+        let want = [3.0, 0.0, 0.0, -1.732_050_808, 0.0, 1.732_050_808];
+        check("DFT", &[], &[odd, None, i64s(&[], &[1])], &[1, 3, 2], &want);
+        let spectrum = run("DFT", &[], &[x()], 1).unwrap().pop();
+        let back = run("DFT", &[("inverse", 1.into())], &[spectrum], 1).unwrap();
+        assert_eq!(numbers(&back[0]).1, [1.0, 0.0, 2.0, 0.0, 0.0, 0.0, -1.0, 0.0]);
+        let half = run("DFT", &onesided, &[x()], 1).unwrap().pop();
+        let both = [("inverse", 1.into()), ("onesided", 1.into())];
+        check("DFT", &both, &[half], &[1, 4, 1], &[1.0, 2.0, 0.0, -1.0]);
+        refused("DFT", &[], &[x(), None, i64s(&[], &[2])]);
+        refused("DFT", &[], &[f32s(&[1, 3], &[0.0; 3])]);
+    }
+
+    #[test]
+    fn frames_of_a_signal() {
+        let signal = || f32s(&[1, 5, 1], &[1.0, 2.0, 0.0, -1.0, 3.0]);
+        let inputs = [signal(), i64s(&[], &[2]), f32s(&[3], &[1.0, 0.5, 1.0])];
+        let want = [2.0, 0.0, 0.5, -0.866_025_404, 2.5, 0.0, -1.25, 3.031_088_913];
+        check("STFT", &[], &inputs, &[1, 2, 2, 2], &want);
+        refused("STFT", &[], &[signal(), i64s(&[], &[0])]);
+        refused("STFT", &[], &[signal(), i64s(&[], &[1]), f32s(&[6], &[0.0; 6])]);
+    }
+
+    #[test]
+    fn windows_and_filters() {
+        let symmetric = [("periodic", 0.into())];
+        for (op, periodic, want) in [
+            ("HannWindow", [0.0, 0.5, 1.0, 0.5], [0.0, 0.75, 0.75, 0.0]),
+            (
+                "HammingWindow",
+                [0.086_956_522, 0.543_478_261, 1.0, 0.543_478_261],
+                [0.086_956_522, 0.771_739_130, 0.771_739_130, 0.086_956_522],
+            ),
+            ("BlackmanWindow", [0.0, 0.34, 1.0, 0.34], [0.0, 0.63, 0.63, 0.0]),
+        ] {
+            check(op, &[], &[i64s(&[], &[4])], &[4], &periodic);
+            check(op, &symmetric, &[i64s(&[], &[4])], &[4], &want);
+            refused(op, &[], &[i64s(&[], &[-1])]);
+        }
+        let size = |n: i64| i64s(&[], &[n]);
+        let edges = |high: f32| [size(2), size(32), size(8000), f32s(&[], &[0.0]), f32s(&[], &[high])];
+        let mut want = [0.0; 34];
+        let rows = [[1.0, 0.0], [2.0 / 3.0, 1.0 / 3.0], [1.0 / 3.0, 2.0 / 3.0], [0.0, 1.0], [0.0, 0.8]];
+        want[2..12].copy_from_slice(rows.as_flattened());
+        (want[13], want[15], want[17]) = (0.6, 0.4, 0.2);
+        check("MelWeightMatrix", &[], &edges(4000.0), &[17, 2], &want);
+        refused("MelWeightMatrix", &[], &edges(90_000.0));
+    }
 }

@@ -17,6 +17,8 @@ use prost::Message;
 pub(in crate::onnx) use tensor::{tensor, typed_field};
 
 use crate::ir::{AttrValue, Attrs, Function, Graph, Metadata, Model, ModelMeta, OpName, OpsetId};
+use crate::onnx::Loaded;
+use crate::onnx::dialect;
 use crate::onnx::error::OnnxError;
 use crate::onnx::external::ExternalFiles;
 use crate::onnx::proto::tensor_proto::DataLocation;
@@ -27,11 +29,8 @@ use crate::onnx::visit;
 use crate::onnx::warning::Warning;
 use crate::schema::{NEWEST_ML_OPSET, NEWEST_OPSET};
 
-/// Reads a decoded file.
-pub(in crate::onnx) fn read(
-    mut proto: ModelProto,
-    files: ExternalFiles,
-) -> Result<(Model, Vec<Warning>), OnnxError> {
+/// Reads a decoded file. The bytes counted are those of external files.
+pub(in crate::onnx) fn read(mut proto: ModelProto, files: ExternalFiles) -> Result<Loaded, OnnxError> {
     let graph = proto.graph.take();
     let graph = graph.ok_or_else(|| OnnxError::NoGraph { path: "the model".to_owned() })?;
     let ir_version = proto.ir_version();
@@ -49,7 +48,9 @@ pub(in crate::onnx) fn read(
         opsets.push(OpsetId { domain: String::new(), version: 1 });
     }
     let meta = reader.meta(proto)?;
-    Ok((Model { graph, opsets, functions, meta }, reader.warnings))
+    let mut model = Model { graph, opsets, functions, meta };
+    dialect::upgrade(&mut model)?;
+    Ok(Loaded { model, warnings: reader.warnings, bytes: reader.files.total() })
 }
 
 /// The state of reading one file.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::ir::{ListedConstants, Origin, ValueId};
+use crate::onnx::Loaded;
 use crate::onnx::proto::attribute_proto::AttributeType;
 use crate::onnx::proto::{AttributeProto, NodeProto, TensorProto, ValueInfoProto};
 
@@ -56,7 +57,7 @@ pub(crate) fn model(ir: i64, graph: GraphProto) -> ModelProto {
 }
 
 fn read_all(proto: ModelProto) -> (Model, Vec<String>) {
-    let (model, warnings) = read(proto, ExternalFiles::beside(None)).unwrap();
+    let Loaded { model, warnings, .. } = read(proto, ExternalFiles::beside(None)).unwrap();
     model.check().unwrap();
     (model, warnings.iter().map(ToString::to_string).collect())
 }
@@ -231,7 +232,7 @@ fn a_hundred_thousand_nodes_are_read_in_linear_time() {
     let nodes = names.windows(2).map(|w| node("Neg", &[&w[0]], &[&w[1]])).collect();
     let proto = model(8, graph(&["v0"], &[&names[count]], nodes));
     let start = std::time::Instant::now();
-    let (read, _) = read(proto, ExternalFiles::beside(None)).unwrap();
+    let Loaded { model: read, .. } = read(proto, ExternalFiles::beside(None)).unwrap();
     assert_eq!(read.graph.nodes().count(), count);
     // Quadratic time would be minutes.
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());

@@ -1,12 +1,17 @@
 //! Attributes.
 
+use super::form::Target;
 use super::{graph, tensor, types};
 use crate::ir::{Attr, AttrKind, AttrValue};
 use crate::onnx::error::OnnxError;
 use crate::onnx::proto::AttributeProto;
 
 /// An attribute. `bodies` replaces the bodies of an as-read form by those of the node itself, which passes may have changed.
-pub(super) fn attribute(attr: &Attr, bodies: Option<&AttrValue>) -> Result<AttributeProto, OnnxError> {
+pub(super) fn attribute(
+    attr: &Attr,
+    bodies: Option<&AttrValue>,
+    target: Target<'_>,
+) -> Result<AttributeProto, OnnxError> {
     let value = bodies.unwrap_or(&attr.value);
     let mut proto = AttributeProto {
         name: Some(attr.name.clone()),
@@ -19,14 +24,16 @@ pub(super) fn attribute(attr: &Attr, bodies: Option<&AttrValue>) -> Result<Attri
         AttrValue::Int(x) => proto.i = Some(*x),
         AttrValue::String(x) => proto.s = Some(x.to_vec()),
         AttrValue::Tensor(x) => proto.t = Some(tensor::tensor(x)),
-        AttrValue::Graph(x) => proto.g = Some(graph::body(x)?),
+        AttrValue::Graph(x) => proto.g = Some(graph::body(x, target)?),
         AttrValue::SparseTensor(x) => proto.sparse_tensor = Some(tensor::sparse(x, None)),
         AttrValue::Type(x) => proto.tp = Some(types::plain(x)),
         AttrValue::Floats(x) => proto.floats.clone_from(x),
         AttrValue::Ints(x) => proto.ints.clone_from(x),
         AttrValue::Strings(x) => proto.strings = x.iter().map(|s| s.to_vec()).collect(),
         AttrValue::Tensors(x) => proto.tensors = x.iter().map(tensor::tensor).collect(),
-        AttrValue::Graphs(x) => proto.graphs = x.iter().map(graph::body).collect::<Result<_, _>>()?,
+        AttrValue::Graphs(x) => {
+            proto.graphs = x.iter().map(|g| graph::body(g, target)).collect::<Result<_, _>>()?;
+        }
         AttrValue::SparseTensors(x) => {
             proto.sparse_tensors = x.iter().map(|t| tensor::sparse(t, None)).collect();
         }

@@ -2,32 +2,37 @@
 
 use std::collections::HashSet;
 
-use super::form::{Form, form_of};
+use super::form::{Argument, Form, Target, form_of};
 use super::{attr, carried, entries, tensor, types};
 use crate::ir::{
-    Attr, AttrValue, Graph, Node, NodeExtra, NodeId, Origin, QuantAnnotation, Slots, Value, ValueId,
+    Attr, AttrValue, Graph, ListedConstants, Node, NodeExtra, NodeId, Origin, QuantAnnotation, TensorData,
+    Value, ValueId, ValueType,
 };
+use crate::onnx::dialect::{Facts, facts_for};
 use crate::onnx::error::OnnxError;
-use crate::onnx::proto::{FunctionProto, GraphProto, NodeProto, TensorAnnotation, ValueInfoProto};
+use crate::onnx::proto::{
+    FunctionProto, GraphProto, NodeProto, TensorAnnotation, TensorProto, ValueInfoProto,
+};
 
 /// The graph of the model.
-pub(super) fn main(graph: &Graph, ir_version: i64) -> Result<GraphProto, OnnxError> {
-    write(graph, ir_version < 4)
+pub(super) fn main(graph: &Graph, ir_version: i64, target: Target<'_>) -> Result<GraphProto, OnnxError> {
+    write(graph, ir_version < 4, target)
 }
 
 /// The body of a node.
-pub(super) fn body(graph: &Graph) -> Result<GraphProto, OnnxError> {
-    write(graph, false)
+pub(super) fn body(graph: &Graph, target: Target<'_>) -> Result<GraphProto, OnnxError> {
+    write(graph, false, target)
 }
 
-fn write(graph: &Graph, lists_constants: bool) -> Result<GraphProto, OnnxError> {
-    let forms = forms(graph)?;
-    let constants = Constants::of(graph, &forms);
+fn write(graph: &Graph, lists_constants: bool, target: Target<'_>) -> Result<GraphProto, OnnxError> {
+    let forms = forms(graph, target)?;
+    let constants = Constants::of(graph, &forms.nodes);
     let is_listed = |id: &ValueId| lists_constants && graph.is_listed(*id);
     let listed: Vec<_> = constants.all().filter(is_listed).filter(|&v| !graph.is_input(v)).collect();
     let inputs = merged(graph.inputs(), &listed);
     let declared: HashSet<_> = inputs.iter().chain(graph.outputs()).copied().collect();
     let info = |id: &ValueId| types::value_info(graph.value(*id));
+    let mut input: Vec<_> = inputs.iter().map(info).collect();
     let (mut initializer, mut sparse_initializer) = (Vec::new(), Vec::new());
     for value in constants.all().map(|id| graph.value(id)) {
         if let Some(data) = &value.data {
@@ -38,13 +43,19 @@ fn write(graph: &Graph, lists_constants: bool) -> Result<GraphProto, OnnxError> 
             sparse_initializer.push(tensor::sparse(data, Some(&value.name)));
         }
     }
+    for (name, data) in forms.nodes.iter().flat_map(|(_, form)| form.made()) {
+        initializer.push(TensorProto { name: Some(name.to_owned()), ..tensor::tensor(data) });
+        if lists_constants && graph.listed == ListedConstants::All {
+            input.push(types::value_info(&made(name, data)));
+        }
+    }
     Ok(GraphProto {
-        node: nodes(graph, &forms)?,
+        node: nodes(graph, &forms, target)?,
         name: Some(graph.name.clone()),
         initializer,
         sparse_initializer,
         doc_string: graph.doc.clone(),
-        input: inputs.iter().map(info).collect(),
+        input,
         output: graph.outputs().iter().map(info).collect(),
         value_info: infos(graph, &declared),
         quantization_annotation: graph.annotations.iter().map(annotation).collect(),
@@ -53,21 +64,42 @@ fn write(graph: &Graph, lists_constants: bool) -> Result<GraphProto, OnnxError> 
 }
 
 /// Fills in what the graph of a function holds.
-pub(super) fn function_body(graph: &Graph, proto: &mut FunctionProto) -> Result<(), OnnxError> {
+pub(super) fn function_body(
+    graph: &Graph,
+    proto: &mut FunctionProto,
+    target: Target<'_>,
+) -> Result<(), OnnxError> {
     let name = |id: &ValueId| graph.value(*id).name.clone();
     proto.input = graph.inputs().iter().map(name).collect();
     proto.output = graph.outputs().iter().map(name).collect();
-    let forms = forms(graph)?;
+    let forms = forms(graph, target)?;
     // A function has no initializers: what a pass made constant is a node.
-    let constants = Constants::of(graph, &forms);
-    let constants = constants.all().filter_map(|id| constant_node(graph.value(id)));
-    proto.node = constants.chain(nodes(graph, &forms)?).collect();
+    let constants = Constants::of(graph, &forms.nodes);
+    let made = forms.nodes.iter().flat_map(|(_, form)| form.made()).map(|(name, data)| made(name, data));
+    let made: Vec<_> = made.filter_map(|value| constant_node(&value, target)).collect();
+    let constants = constants.all().filter_map(|id| constant_node(graph.value(id), target));
+    proto.node = constants.chain(made).chain(nodes(graph, &forms, target)?).collect();
     proto.value_info = infos(graph, &HashSet::new());
     Ok(())
 }
 
-fn forms(graph: &Graph) -> Result<Vec<(NodeId, Form<'_>)>, OnnxError> {
-    Ok(graph.order()?.into_iter().map(|id| (id, form_of(graph, id))).collect())
+/// The forms of all nodes, in order.
+struct Forms<'a> {
+    nodes: Vec<(NodeId, Form<'a>)>,
+    /// What lowering knows of the values.
+    facts: Facts,
+}
+
+fn forms<'a>(graph: &'a Graph, target: Target<'_>) -> Result<Forms<'a>, OnnxError> {
+    let facts = facts_for(graph, target.captured, target.opset)?;
+    let form = |id| Ok((id, form_of(graph, id, &facts, target)?));
+    let nodes = graph.order()?.into_iter().map(form).collect::<Result<_, OnnxError>>()?;
+    Ok(Forms { nodes, facts })
+}
+
+/// A constant that only the file has, as a value.
+fn made(name: &str, data: &TensorData) -> Value {
+    Value { ty: ValueType::of(data), data: Some(data.clone()), ..Value::named(name) }
 }
 
 /// The initializers that are written, in order of creation.
@@ -77,14 +109,18 @@ impl Constants {
     fn of(graph: &Graph, forms: &[(NodeId, Form<'_>)]) -> Self {
         let mut read: HashSet<ValueId> = graph.outputs().iter().copied().collect();
         for (id, form) in forms {
-            read.extend(form.inputs.iter().flatten());
+            read.extend(form.reads());
             read.extend(graph.captures(*id));
         }
+        // A constant that is an attribute in every form that needs it. One that nothing needs was unused in the file.
+        let is_said_otherwise = |id| {
+            !read.contains(&id) && graph.use_count(id) > 0 && !graph.is_input(id) && !graph.is_pinned(id)
+        };
         let is_written = |&id: &ValueId| {
             let value = graph.value(id);
             (value.data.is_some() || value.sparse.is_some())
                 && match value.origin {
-                    Origin::Local => graph.producer(id).is_none(),
+                    Origin::Local => graph.producer(id).is_none() && !is_said_otherwise(id),
                     Origin::Captured => false,
                     Origin::Synthetic => read.contains(&id),
                 }
@@ -117,19 +153,27 @@ fn infos(graph: &Graph, elsewhere: &HashSet<ValueId>) -> Vec<ValueInfoProto> {
     graph.values().filter(is_declared).map(|id| types::value_info(graph.value(id))).collect()
 }
 
-fn nodes(graph: &Graph, forms: &[(NodeId, Form<'_>)]) -> Result<Vec<NodeProto>, OnnxError> {
-    forms.iter().map(|(id, form)| node(graph, graph.node(*id), form)).collect()
+fn nodes(graph: &Graph, forms: &Forms<'_>, target: Target<'_>) -> Result<Vec<NodeProto>, OnnxError> {
+    let written = |(id, form): &(NodeId, Form<'_>)| {
+        let captured = forms.facts.for_bodies(graph, *id);
+        node(graph, graph.node(*id), form, Target { captured: &captured, ..target })
+    };
+    forms.nodes.iter().map(written).collect()
 }
 
-fn node(graph: &Graph, node: &Node, form: &Form<'_>) -> Result<NodeProto, OnnxError> {
-    let name = |id: &Option<ValueId>| id.map_or_else(String::new, |id| graph.value(id).name.clone());
-    let names = |slots: &Slots| slots.iter().map(name).collect();
-    let attrs = form.attrs.iter().map(|a| attr::attribute(a, attr::current(a, &node.attrs)));
+fn node(graph: &Graph, node: &Node, form: &Form<'_>, target: Target<'_>) -> Result<NodeProto, OnnxError> {
+    let name = |id: ValueId| graph.value(id).name.clone();
+    let argument = |input: &Argument| match input {
+        Argument::Absent => String::new(),
+        Argument::Value(id) => name(*id),
+        Argument::Made(name, _) => name.clone(),
+    };
+    let attrs = form.attrs.iter().map(|a| attr::attribute(a, attr::current(a, &node.attrs), target));
     let none = NodeExtra::default();
     let extra = node.extra.as_deref().unwrap_or(&none);
     Ok(NodeProto {
-        input: names(&form.inputs),
-        output: names(&form.outputs),
+        input: form.inputs.iter().map(argument).collect(),
+        output: form.outputs.iter().map(|id| id.map_or_else(String::new, name)).collect(),
         name: Some(node.name.clone()).filter(|n| !n.is_empty()),
         op_type: Some(form.op.name.to_string()),
         domain: Some(form.op.domain.to_string()).filter(|d| !d.is_empty()),
@@ -141,7 +185,7 @@ fn node(graph: &Graph, node: &Node, form: &Form<'_>) -> Result<NodeProto, OnnxEr
     })
 }
 
-fn constant_node(value: &Value) -> Option<NodeProto> {
+fn constant_node(value: &Value, target: Target<'_>) -> Option<NodeProto> {
     let (name, content) = match (&value.data, &value.sparse) {
         (Some(data), _) => ("value", AttrValue::Tensor(data.clone())),
         (None, Some(sparse)) => ("sparse_value", AttrValue::SparseTensor(Box::new((**sparse).clone()))),
@@ -151,7 +195,7 @@ fn constant_node(value: &Value) -> Option<NodeProto> {
     Some(NodeProto {
         output: vec![value.name.clone()],
         op_type: Some("Constant".to_owned()),
-        attribute: vec![attr::attribute(&attr, None).ok()?],
+        attribute: vec![attr::attribute(&attr, None, target).ok()?],
         ..NodeProto::default()
     })
 }

@@ -1,6 +1,7 @@
 //! IR → protobuf. Weights are not copied: their bytes are shared.
 
 mod attr;
+mod deferred;
 mod form;
 mod graph;
 mod tensor;
@@ -13,15 +14,28 @@ use prost::Message;
 
 pub(in crate::onnx) use tensor::tensor;
 
+pub(in crate::onnx) use deferred::{Deferrals, Written};
+use form::{Names, Target};
 use types::entries;
 
-use crate::ir::{Checked, Function, OpsetId};
+use crate::ir::{Checked, Function, OpsetId, opset_of};
+use crate::onnx::dialect::Captured;
 use crate::onnx::error::OnnxError;
 use crate::onnx::proto::{FunctionProto, ModelProto, OperatorSetIdProto};
 
-/// The protobuf form of a model.
-pub(in crate::onnx) fn write(model: Checked<'_>) -> Result<ModelProto, OnnxError> {
+/// The protobuf form of a model. Elements that are still to be computed have a stand-in; see [`Deferrals`].
+pub(in crate::onnx) fn write(model: Checked<'_>) -> Result<Written, OnnxError> {
+    Ok(Written { proto: message(model)?, deferred: Deferrals::of(&model) })
+}
+
+fn message(model: Checked<'_>) -> Result<ModelProto, OnnxError> {
     let meta = &model.meta;
+    let names = Names::of(&model);
+    let target = Target {
+        opset: opset_of(&model.opsets, "").unwrap_or(1),
+        names: &names,
+        captured: &Captured::default(),
+    };
     Ok(ModelProto {
         ir_version: (meta.ir_version != 0).then_some(meta.ir_version),
         opset_import: opsets(&model.opsets),
@@ -30,10 +44,10 @@ pub(in crate::onnx) fn write(model: Checked<'_>) -> Result<ModelProto, OnnxError
         domain: meta.domain.clone(),
         model_version: meta.model_version,
         doc_string: meta.doc.clone(),
-        graph: Some(graph::main(&model.graph, meta.ir_version)?),
+        graph: Some(graph::main(&model.graph, meta.ir_version, target)?),
         metadata_props: entries(&meta.metadata),
         training_info: carried(&meta.training)?,
-        functions: model.functions.iter().map(function).collect::<Result<_, _>>()?,
+        functions: model.functions.iter().map(|f| function(f, target)).collect::<Result<_, _>>()?,
         configuration: carried(&meta.configuration)?,
     })
 }
@@ -55,8 +69,9 @@ fn opsets(opsets: &[OpsetId]) -> Vec<OperatorSetIdProto> {
     opsets.iter().map(import).collect()
 }
 
-fn function(function: &Function) -> Result<FunctionProto, OnnxError> {
-    let defaults = function.defaults.iter().map(|a| attr::attribute(a, None));
+fn function(function: &Function, target: Target<'_>) -> Result<FunctionProto, OnnxError> {
+    let target = Target { opset: opset_of(&function.opsets, "").unwrap_or(target.opset), ..target };
+    let defaults = function.defaults.iter().map(|a| attr::attribute(a, None, target));
     let mut proto = FunctionProto {
         name: Some(function.op.name.to_string()),
         domain: Some(function.op.domain.to_string()),
@@ -68,6 +83,6 @@ fn function(function: &Function) -> Result<FunctionProto, OnnxError> {
         metadata_props: entries(&function.metadata),
         ..FunctionProto::default()
     };
-    graph::function_body(&function.graph, &mut proto)?;
+    graph::function_body(&function.graph, &mut proto, target)?;
     Ok(proto)
 }

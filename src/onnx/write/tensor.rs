@@ -4,7 +4,8 @@ use crate::ir::{DType, Element, Encoding, SparseTensor, TensorData};
 use crate::onnx::proto::{SparseTensorProto, TensorProto};
 use crate::onnx::read::typed_field;
 
-/// A tensor under its own name, if it has one. Bytes are shared with the IR, not copied.
+/// A tensor under its own name, if it has one. Bytes are shared with the IR, not copied; elements that are still to
+/// be computed have a stand-in.
 pub(in crate::onnx) fn tensor(data: &TensorData) -> TensorProto {
     let mut proto = TensorProto {
         dims: dims(data.dims()),
@@ -15,6 +16,10 @@ pub(in crate::onnx) fn tensor(data: &TensorData) -> TensorProto {
         proto.name.clone_from(&label.name);
         proto.doc_string.clone_from(&label.doc);
         proto.metadata_props = super::entries(&label.metadata);
+    }
+    if data.is_deferred() {
+        proto.raw_data = data.stand_in().or_else(|| data.bytes()).cloned();
+        return proto;
     }
     match (data.string_items(), data.bytes()) {
         (Some(items), _) => proto.string_data = items.to_vec(),

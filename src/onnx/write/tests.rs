@@ -5,6 +5,7 @@ use smallvec::smallvec;
 
 use super::write;
 use crate::ir::{AsRead, Attrs, Model, OpName, Origin, TensorData, Value};
+use crate::onnx::Loaded;
 use crate::onnx::external::ExternalFiles;
 use crate::onnx::proto::attribute_proto::AttributeType;
 use crate::onnx::proto::type_proto::{self, Value as Ty};
@@ -19,7 +20,7 @@ use crate::onnx::read::read;
 use crate::onnx::read::tests::{graph, info, model, node, scalar, with_body};
 
 fn read_back(proto: ModelProto) -> Model {
-    let (model, warnings) = read(proto, ExternalFiles::beside(None)).unwrap();
+    let Loaded { model, warnings, .. } = read(proto, ExternalFiles::beside(None)).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
     model
 }
@@ -27,9 +28,9 @@ fn read_back(proto: ModelProto) -> Model {
 /// Reads and writes a model that is in the order of the writer, and expects no difference.
 fn survives(proto: &ModelProto) {
     let model = read_back(proto.clone());
-    let written = write(model.check().unwrap()).unwrap();
+    let written = write(model.check().unwrap()).unwrap().proto;
     assert!(written == *proto, "written:\n{written:#?}\nread:\n{proto:#?}");
-    assert_eq!(write(read_back(written).check().unwrap()).unwrap(), *proto);
+    assert_eq!(write(read_back(written).check().unwrap()).unwrap().proto, *proto);
 }
 
 fn entries(key: &str) -> Vec<StringStringEntryProto> {
@@ -268,7 +269,7 @@ fn constants_that_passes_change_enter_and_leave_the_list_of_old_files() {
     ir.graph.set_input(node, 1, Some(new)).unwrap();
     let old = ir.graph.find("w").unwrap();
     ir.graph.remove_value(old);
-    let written = write(ir.check().unwrap()).unwrap().graph.unwrap();
+    let written = write(ir.check().unwrap()).unwrap().proto.graph.unwrap();
     let names: Vec<_> = written.input.iter().map(ValueInfoProto::name).collect();
     assert_eq!(names, ["x", "z", "new"]);
 }
@@ -293,10 +294,10 @@ fn an_untouched_node_is_written_as_it_was_read() {
         inputs: smallvec![Some(0)],
         outputs: smallvec![Some(0)],
     }));
-    assert_eq!(write(ir.check().unwrap()).unwrap(), before);
+    assert_eq!(write(ir.check().unwrap()).unwrap().proto, before);
     // As soon as the newest form is written, so is the constant.
     ir.graph.node_mut(id).as_read = None;
-    let touched = write(ir.check().unwrap()).unwrap().graph.unwrap();
+    let touched = write(ir.check().unwrap()).unwrap().proto.graph.unwrap();
     assert_eq!(touched.initializer[0].name(), "axes");
     assert_eq!(touched.node[0].input, ["x", "axes"]);
 }
@@ -320,7 +321,7 @@ fn bodies_of_an_as_read_form_are_those_of_the_node() {
     let inner = node.attrs.iter_mut().flat_map(|a| a.value.graphs_mut()).next().unwrap();
     let neg = inner.nodes().next().unwrap();
     inner.node_mut(neg).op = OpName::onnx("Abs");
-    let written = write(ir.check().unwrap()).unwrap().graph.unwrap();
+    let written = write(ir.check().unwrap()).unwrap().proto.graph.unwrap();
     assert_eq!(written.node[0].attribute[0].g.as_ref().unwrap().node[0].op_type(), "Abs");
 }
 
@@ -342,7 +343,7 @@ fn constants_of_a_function_are_written_as_nodes() {
     let other = Value { sparse: Some(Arc::new(sparse)), ..Value::named("other") };
     let other = graph.add_value(other).unwrap();
     graph.set_input(id, 1, Some(other)).unwrap();
-    let written = write(ir.check().unwrap()).unwrap();
+    let written = write(ir.check().unwrap()).unwrap().proto;
     let ops: Vec<_> = written.functions[0].node.iter().map(|n| (n.op_type(), n.output[0].as_str())).collect();
     assert_eq!(ops, [("Constant", "new"), ("Constant", "other"), ("LeakyRelu", "b")]);
     survives(&written);

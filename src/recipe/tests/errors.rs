@@ -151,3 +151,15 @@ fn check(table: &[(&str, &str)]) {
         assert_eq!(refused(text), format!("r.yaml:{wanted}"), "{text}");
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_text_brings_the_reader_down(noise in "[ -~\n]{0,80}", cut in 0..FULL.len(), wild in ".{0,40}") {
+        for text in [noise.clone(), wild, format!("{}{noise}{}", &FULL[..cut], &FULL[cut..])] {
+            if let Err(error) = Recipe::from_str(&text, "r.yaml", Path::new("")) {
+                proptest::prop_assert!(!error.to_string().contains('\n'));
+                let _ = error.details();
+            }
+        }
+    }
+}

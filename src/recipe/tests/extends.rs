@@ -139,3 +139,16 @@ fn errors_name_the_file_that_they_are_in() {
     );
     assert_eq!(files.refused("var.yaml"), "var.yaml:1:10: `extends` cannot use variables");
 }
+
+#[test]
+fn data_is_found_from_the_directory_of_the_recipe_whatever_it_is_called() {
+    let text = "data: { calib: { files: '*.npz' }, eval: { files: [b.npz] } }";
+    let files = Files::new(&[("a[1]{x}/r.yaml", text), ("a[1]{x}/b.npz", ""), ("a[1]{x}/a.npz", "")]);
+    let recipe = files.load("a[1]{x}/r.yaml").unwrap();
+    let folder = files.0.path().join("a[1]{x}");
+    let paths = |set: &str| recipe.data[set].paths().unwrap();
+    assert_eq!(paths("calib"), [folder.join("a.npz"), folder.join("b.npz")]);
+    assert_eq!(paths("eval"), [folder.join("b.npz")]);
+    let again = Recipe::from_str(&recipe.to_yaml(), &recipe.name, Path::new("")).unwrap();
+    assert_eq!(again, recipe);
+}

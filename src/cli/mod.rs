@@ -1,0 +1,126 @@
+//! Arguments, output and exit codes: 0 ok, 1 failed, 2 usage, 3 not equal.
+
+mod inspect;
+mod optimize;
+mod passes;
+mod recipe;
+mod run;
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use onnxpress::engine::{self, Engine};
+
+/// Turn an exported ONNX model into the smallest, fastest model that still gives the same answers, and prove it.
+#[derive(Debug, Parser)]
+#[command(name = "onnxpress", version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  onnxpress optimize model.onnx -o small.onnx            simplify, and prove that the answers are the same
+  onnxpress optimize model.onnx                          dry run: only the table
+  onnxpress optimize *.onnx -d out/ -r recipe.yaml       one recipe, many models
+  onnxpress optimize m.onnx -o m17.onnx --opset 17       write another opset
+  onnxpress inspect model.onnx                           what is in it
+  onnxpress passes fuse-conv-bn                          what a pass does, and its options
+
+Exit codes: 0 ok, 1 failed, 2 usage, 3 the answers are not equal.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a recipe over models, verify and write the results
+    Optimize(optimize::Args),
+    /// Show what a model consists of
+    Inspect(inspect::Args),
+    /// List the passes, or explain one
+    Passes(passes::Args),
+    /// List, show or check recipes, or print their JSON Schema
+    Recipe(recipe::Args),
+    /// Run a model and summarize its outputs
+    Run(run::Args),
+}
+
+/// What ends a command early, with the exit code that it deserves.
+enum Failure {
+    /// Exit code 1.
+    Failed(String),
+    /// Exit code 2.
+    Usage(String),
+    /// Exit code 3. What there is to say has been said.
+    NotEqual,
+}
+
+impl Failure {
+    fn failed(error: impl Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+
+    fn usage(error: impl Display) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let done = match cli.command {
+        Command::Optimize(args) => optimize::main(&args),
+        Command::Inspect(args) => inspect::main(&args),
+        Command::Passes(args) => passes::main(&args),
+        Command::Recipe(args) => recipe::main(&args),
+        Command::Run(args) => run::main(&args),
+    };
+    let (code, why) = match done {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::NotEqual) => return ExitCode::from(3),
+        Err(Failure::Failed(why)) => (1, why),
+        Err(Failure::Usage(why)) => (2, why),
+    };
+    complain(&format!("error: {why}"));
+    ExitCode::from(code)
+}
+
+/// A line on standard error. A closed pipe is nobody's fault.
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{}", line.trim_end());
+}
+
+/// Text on standard output.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{}", text.trim_end());
+}
+
+fn on_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// `NAME=VALUE`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// `DIM=SIZE`.
+fn binding(text: &str) -> Result<(String, u64), String> {
+    let (name, value) = text.rsplit_once('=').ok_or("expected DIM=SIZE")?;
+    let size = value.parse().map_err(|_| format!("`{value}` is no size"))?;
+    Ok((name.to_owned(), size))
+}
+
+/// The engine of that name. The environment names the library where the command line does not.
+fn engine_of(name: &str, library: Option<&Path>) -> Result<Box<dyn Engine>, Failure> {
+    let variable = std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from);
+    engine::by_name(name, library.or(variable.as_deref())).map_err(Failure::usage)
+}

@@ -1,0 +1,77 @@
+//! `onnxpress run`.
+
+use std::path::PathBuf;
+
+use onnxpress::engine::data::Dataset;
+use onnxpress::engine::inputs::{DefaultDims, InputPlan};
+use onnxpress::engine::{self, Bindings};
+use onnxpress::ir::{Graph, TensorData, ValueId};
+use onnxpress::load;
+
+use super::{Failure, binding, complain, engine_of, say};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  onnxpress run model.onnx
+  onnxpress run model.onnx --data samples.npz --bind batch=4")]
+pub struct Args {
+    /// The model; `-` reads standard input
+    model: PathBuf,
+    /// Real inputs (.npz, .npy) instead of random ones
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+    /// Bind a symbolic dim
+    #[arg(long, value_name = "DIM=SIZE", value_parser = binding)]
+    bind: Vec<(String, u64)>,
+    /// Seed of the random inputs
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// tract, ort, or reference
+    #[arg(long, default_value = engine::DEFAULT)]
+    engine: String,
+    /// The libonnxruntime of `--engine ort` [env: ORT_DYLIB_PATH]
+    #[arg(long, value_name = "FILE")]
+    ort_lib: Option<PathBuf>,
+}
+
+pub fn main(args: &Args) -> Result<(), Failure> {
+    let loaded = load(&args.model).map_err(Failure::failed)?;
+    loaded.warnings.iter().for_each(|w| complain(&format!("warning: {w}")));
+    let model = &loaded.model;
+    model.check().map_err(Failure::failed)?;
+    let bindings: Bindings = args.bind.iter().cloned().collect();
+    let inputs = match &args.data {
+        Some(path) => {
+            let data = Dataset::load(path, model, &bindings).map_err(Failure::failed)?;
+            data.batches(1, 1).into_iter().next().ok_or_else(|| Failure::failed("the data has no sample"))?
+        }
+        None => InputPlan::of(model, &bindings, DefaultDims::ATTEMPTS[0])
+            .and_then(|plan| plan.sample(args.seed))
+            .map_err(Failure::failed)?,
+    };
+    let engine = engine_of(&args.engine, args.ort_lib.as_deref())?;
+    let session = engine.prepare(model, &bindings).map_err(Failure::failed)?;
+    let outputs = session.run(&inputs).map_err(Failure::failed)?;
+    let fed: Vec<ValueId> = engine::inputs::fed(&model.graph).collect();
+    show(&model.graph, &fed, &inputs, "input ");
+    show(&model.graph, model.graph.outputs(), &outputs, "output");
+    Ok(())
+}
+
+fn show(graph: &Graph, ids: &[ValueId], tensors: &[TensorData], what: &str) {
+    for (&id, tensor) in ids.iter().zip(tensors) {
+        say(&format!("{what} {}: {tensor:?} {}", graph.value(id).name, summary(tensor)));
+    }
+}
+
+/// Range, mean and first elements.
+fn summary(tensor: &TensorData) -> String {
+    let as_ints = || Some(tensor.to_i64s()?.into_iter().map(|x| x as f64).collect());
+    let Some(items): Option<Vec<f64>> = tensor.to_f64s().or_else(as_ints) else { return String::new() };
+    let (low, high) =
+        items.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &x| (l.min(x), h.max(x)));
+    let mean = items.iter().sum::<f64>() / items.len().max(1) as f64;
+    let first: Vec<String> = items.iter().take(6).map(|x| format!("{x:.6}")).collect();
+    format!("min {low:.6} max {high:.6} mean {mean:.6} first [{}]", first.join(", "))
+}

@@ -1,0 +1,174 @@
+//! Running a recipe over a model: steps, the check after each, the proof at the end.
+
+mod bind;
+mod culprit;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::engine::compare::Tolerance;
+use crate::engine::verify::{Outcome, Verification, Verifier, VerifyOptions};
+use crate::engine::{Bindings, Engine, fold};
+use crate::ir::{IrError, Model};
+use crate::pass::{Member, Pass, PassContext, Summary, run_members};
+use crate::recipe::{Recipe, Step, StepKind};
+use crate::rewrite::Select;
+
+pub use bind::BindError;
+
+/// Why a recipe could not be run. The model that went in is untouched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// The model was broken before the first step.
+    #[error("the model is not valid: {0}")]
+    Model(#[from] IrError),
+    /// A dim could not be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The target opset cannot be written.
+    #[error("{0}")]
+    Opset(String),
+    /// A step failed.
+    #[error("step `{step}`: {error:#}")]
+    Step {
+        /// The step's id.
+        step: String,
+        /// What went wrong.
+        error: anyhow::Error,
+    },
+    /// A step broke an invariant: a bug in a pass.
+    #[error(
+        "step `{step}` left a broken model: {error} (a bug in onnxpress; `skip: [{step}]` in a recipe works around it)"
+    )]
+    Broken {
+        /// The step's id.
+        step: String,
+        /// The invariant.
+        error: IrError,
+    },
+}
+
+/// How to run a recipe.
+#[derive(Default)]
+pub struct RunOptions<'a> {
+    /// Runs the original and the result; `None`: no verification.
+    pub engine: Option<&'a dyn Engine>,
+    /// Real inputs for the verification, run by run.
+    pub data: Option<Vec<Vec<crate::ir::TensorData>>>,
+    /// Sizes of dims, besides those of the recipe. They win.
+    pub bindings: Bindings,
+    /// The opset to write, besides the recipe's. It wins.
+    pub opset: Option<i64>,
+    /// Told the id of every step before it runs.
+    pub progress: Option<&'a mut dyn FnMut(&str)>,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RunLog {
+    /// Step by step.
+    pub steps: Vec<StepLog>,
+    /// The proof; `None` where none was asked for.
+    pub verification: Option<Verification>,
+    /// Where the answers differ: the pass that changed them, as far as bisection could tell.
+    pub culprit: Option<String>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// What one step did.
+#[derive(Debug, Clone, Serialize)]
+pub struct StepLog {
+    /// The step's id.
+    pub id: String,
+    /// Pass by pass.
+    pub passes: BTreeMap<&'static str, Summary>,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+/// Runs a recipe over a model.
+///
+/// # Errors
+/// Where a step fails. That answers differ is no error: see [`RunLog::verification`].
+pub fn run(
+    original: &Model,
+    recipe: &Recipe,
+    mut options: RunOptions<'_>,
+) -> Result<(Model, RunLog), PipelineError> {
+    original.check()?;
+    let mut run = RunLog::default();
+    let mut model = original.clone();
+    let bindings = prepare(&mut model, recipe, &options)?;
+    let start = model.clone();
+    for step in &recipe.steps {
+        if let Some(progress) = &mut options.progress {
+            progress(&step.id);
+        }
+        let log = run_step(&mut model, step, &mut run.warnings)?;
+        run.steps.push(log);
+    }
+    if let Some(engine) = options.engine.filter(|_| recipe.verify.enabled) {
+        let verify = VerifyOptions {
+            runs: recipe.verify.runs as usize,
+            seed: recipe.verify.seed,
+            tolerance: Tolerance { rtol: recipe.verify.rtol, atol: recipe.verify.atol },
+            data: options.data.take(),
+            bindings,
+        };
+        let mut verifier = Verifier::new(original, engine, &verify);
+        let verification = verifier.check(&model);
+        if matches!(verification.outcome, Outcome::NotEqual { .. }) {
+            run.culprit = culprit::find(&start, recipe, &mut verifier);
+        }
+        run.verification = Some(verification);
+    }
+    Ok((model, run))
+}
+
+/// Binds dims and sets the opset. Returns all sizes of symbolic dims that are known.
+fn prepare(model: &mut Model, recipe: &Recipe, options: &RunOptions<'_>) -> Result<Bindings, PipelineError> {
+    let mut bindings = bind::by_input(model, &recipe.inputs)?;
+    bindings.extend(options.bindings.clone());
+    bind::apply(model, &bindings)?;
+    if let Some(opset) = options.opset.or(recipe.target_opset) {
+        check_opset(opset)?;
+        crate::onnx::set_opset(model, opset);
+    }
+    Ok(bindings)
+}
+
+fn check_opset(opset: i64) -> Result<(), PipelineError> {
+    let newest = crate::schema::NEWEST_OPSET;
+    if (1..=newest).contains(&opset) {
+        return Ok(());
+    }
+    Err(PipelineError::Opset(format!("opset {opset} is unknown; this build knows 1 to {newest}")))
+}
+
+/// Runs one step and checks the model.
+fn run_step(model: &mut Model, step: &Step, warnings: &mut Vec<String>) -> Result<StepLog, PipelineError> {
+    let start = Instant::now();
+    let failed = |error| PipelineError::Step { step: step.id.clone(), error };
+    step.check_selectors(model).map_err(|e| failed(e.into()))?;
+    let mut members = Vec::new();
+    members_of(step, &Select::default(), &mut members);
+    let members: Vec<_> = members.iter().map(|(pass, select)| Member { pass: *pass, select }).collect();
+    let mut cx = PassContext::new(model, &fold::evaluate, &fold::covers);
+    let passes = run_members(model, &members, &mut cx).map_err(failed)?;
+    warnings.append(&mut cx.warnings);
+    model.check().map_err(|error| PipelineError::Broken { step: step.id.clone(), error })?;
+    Ok(StepLog { id: step.id.clone(), passes, seconds: start.elapsed().as_secs_f64() })
+}
+
+/// The passes of a step with the nodes that each may change, sets within sets flattened.
+fn members_of<'s>(step: &'s Step, outer: &Select, into: &mut Vec<(&'s dyn Pass, Select)>) {
+    let select = step.select.within(outer);
+    match &step.kind {
+        StepKind::Pass(pass) => into.push((pass.as_pass(), select)),
+        StepKind::Fixpoint(steps) => steps.iter().for_each(|inner| members_of(inner, &select, into)),
+    }
+}
