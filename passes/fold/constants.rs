@@ -116,7 +116,10 @@ fn evaluate(
             Err(EngineError::TooLarge { bytes, .. }) if bytes > ANY_MEMORY => {
                 bail!("{} would make a tensor of {bytes} bytes; no memory holds it", node.label())
             }
-            Err(error) => return Ok(Err((id, format!("{}: {error}", node.op)))),
+            Err(error) => {
+                let (op, why) = (node.op.to_string(), error.to_string());
+                return Ok(Err((id, if why.contains(&op) { why } else { format!("{op}: {why}") })));
+            }
         }
     }
     Ok(Ok(frontier.iter().filter_map(|v| Some((*v, known.remove(v)?))).collect()))

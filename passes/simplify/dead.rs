@@ -43,7 +43,8 @@ fn sweep(scope: &mut Scope<'_>, summary: &mut Summary) -> Result<bool, IrError> 
     }
     let values: Vec<ValueId> = scope.graph.values().collect();
     for value in values {
-        let held = scope.graph.value(value).origin == Origin::Local;
+        let old = scope.graph.value(value);
+        let held = old.origin == Origin::Local && (old.data.is_some() || old.sparse.is_some());
         if scope.remove_if_dead(value) {
             summary.applied += usize::from(held);
             removed = true;

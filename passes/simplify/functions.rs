@@ -61,12 +61,13 @@ impl Pass for InlineFunctions {
             }
         })?;
         let kept = library.reachable(&model.graph);
-        import(model, inlined.iter().map(|&i| &functions[i]));
+        let mut used: HashSet<String> = kept.iter().map(|&i| functions[i].op.domain.to_string()).collect();
+        collect_domains(&model.graph, &mut used);
+        let needed = inlined.iter().flat_map(|&i| &functions[i].opsets);
+        import(model, needed.filter(|o| used.contains(&o.domain)));
         let gone: HashSet<String> = functions.iter().map(|f| f.op.domain.to_string()).collect();
         model.functions =
             functions.into_iter().enumerate().filter(|(i, _)| kept.contains(i)).map(|(_, f)| f).collect();
-        let mut used: HashSet<String> = model.functions.iter().map(|f| f.op.domain.to_string()).collect();
-        collect_domains(&model.graph, &mut used);
         model.opsets.retain(|o| o.domain.is_empty() || used.contains(&o.domain) || !gone.contains(&o.domain));
         Ok(summary)
     }
@@ -183,9 +184,9 @@ fn has_opaque(graph: &Graph) -> bool {
 }
 
 /// Lets the model import what the bodies that it holds now need.
-fn import<'f>(model: &mut Model, inlined: impl Iterator<Item = &'f Function>) {
+fn import<'f>(model: &mut Model, needed: impl Iterator<Item = &'f OpsetId>) {
     let own = model.opsets.clone();
-    for opset in inlined.flat_map(|f| &f.opsets) {
+    for opset in needed {
         match model.opsets.iter_mut().find(|o| o.domain == opset.domain) {
             None => model.opsets.push(opset.clone()),
             Some(known) if !own.contains(known) => known.version = known.version.max(opset.version),

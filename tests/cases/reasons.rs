@@ -9,7 +9,10 @@ use onnxpress::passes::AnyPass;
 use crate::case::{Applied, Case};
 
 /// Reasons that no valid model can bring about, or that name what they met; each with why it has no case here.
-const WITHOUT_A_CASE: &[(&str, &str)] = &[];
+const WITHOUT_A_CASE: &[(&str, &str)] = &[
+    ("another of its outputs is used", "every rule whose root has several outputs says so in its own words"),
+    ("the dims would change", "a rule whose result has other dims would be wrong"),
+];
 
 /// The checks over all cases together.
 pub fn trials(files: &[PathBuf]) -> Vec<Trial> {
