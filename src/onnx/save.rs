@@ -154,7 +154,7 @@ fn stream(
 /// Whether a file can be renamed over the path; `false` for what must be written into instead.
 fn is_replaceable(path: &Path, name: &str) -> Result<bool, OnnxError> {
     let refuse = |reason| Err(OnnxError::Target { path: name.to_owned(), reason });
-    if path.file_name().is_none() {
+    if path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/") {
         return refuse("it is no file name");
     }
     if !directory_of(path).is_dir() {

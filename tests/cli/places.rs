@@ -96,6 +96,7 @@ fn places_that_cannot_be_written_are_refused_at_once() {
         "cannot write `none/out.onnx`: its directory does not exist"
     );
     assert_eq!(line(&["m.onnx", "-o", "dir"]), "cannot write `dir`: it is a directory; give a file name");
+    assert_eq!(line(&["m.onnx", "-o", "none/"]), "cannot write `none/`: it is no file name");
     assert_eq!(line(&["m.onnx", "-o", "file/x"]), "cannot write `file/x`: its directory does not exist");
     assert_eq!(
         line(&["m.onnx", "--report", "none/r.json"]),

@@ -102,10 +102,10 @@ fn many_dims_are_no_trouble() {
         ran.err
     );
     let mut many = Vec::new();
-    for _ in 0..20_000 {
+    for _ in 0..5_000 {
         many.extend(nodes(&[crate::bytes::node("Relu", "x", "")]));
     }
     stage.write("m.onnx", relu_with(&[many]));
     let ran = stage.optimize(&["m.onnx", "-o", "out.onnx", "--no-verify"]);
-    assert!(ran.took < 4 * crate::SOON && ran.code == Some(0), "{:?} {:?} {}", ran.took, ran.code, ran.err);
+    assert!(ran.took < crate::SOON && ran.code == Some(0), "{:?} {:?} {}", ran.took, ran.code, ran.err);
 }

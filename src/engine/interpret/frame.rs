@@ -1,6 +1,7 @@
 //! Running the nodes of one graph.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use super::value::{Runtime, dense};
 use super::{NAME, unsupported};
@@ -8,6 +9,10 @@ use crate::engine::{EngineError, NodeCall, kernels};
 use crate::ir::{
     AttrValue, Attrs, Function, Graph, Model, Node, NodeId, OpName, Origin, TensorData, ValueId,
 };
+
+/// How many nodes a run may take, those of every round of a loop and of every call counted: a few bytes can ask for
+/// more rounds than there is time.
+const MAX_STEPS: u64 = 1 << 19;
 
 /// Bodies and calls nest no deeper.
 const MAX_DEPTH: usize = 48;
@@ -99,6 +104,8 @@ impl<'f> Frame<'f> {
 pub(super) struct Machine<'m> {
     pub(super) model: &'m Model,
     pub(super) limit: u64,
+    /// How many nodes have been run.
+    pub(super) steps: &'m Cell<u64>,
 }
 
 /// One node that is being run.
@@ -133,9 +140,11 @@ impl<'m> Machine<'m> {
         if depth > MAX_DEPTH {
             return Err(unsupported(format!("bodies and calls that nest deeper than {MAX_DEPTH}")));
         }
+        self.count_step()?;
         let graph = plan.graph;
         let mut left = plan.reads.clone();
         for &id in &plan.order {
+            self.count_step()?;
             let node = graph.node(id);
             let outputs = graph.node_outputs(id);
             let wanted: Vec<bool> = outputs.iter().map(Option::is_some).collect();
@@ -168,6 +177,15 @@ impl<'m> Machine<'m> {
             frame.get(id, self.limit)?.ok_or_else(missing)
         };
         graph.outputs().iter().map(output).collect()
+    }
+
+    /// A node, or a round of a body: which may have no nodes.
+    fn count_step(&self) -> Result<(), EngineError> {
+        self.steps.set(self.steps.get() + 1);
+        if self.steps.get() <= MAX_STEPS {
+            return Ok(());
+        }
+        Err(unsupported(format!("a run of more than {MAX_STEPS} nodes")))
     }
 
     fn step(&self, step: &Step<'_>) -> Result<Vec<Runtime>, EngineError> {

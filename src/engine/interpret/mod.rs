@@ -11,6 +11,7 @@ mod sequence;
 mod tests;
 mod value;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -65,7 +66,8 @@ impl Session for Prepared {
         for (&id, data) in wanted.iter().zip(inputs) {
             admit(graph.value(id), data, &mut sizes)?;
         }
-        let machine = Machine { model: &self.model, limit: self.limit };
+        let steps = Cell::new(0);
+        let machine = Machine { model: &self.model, limit: self.limit, steps: &steps };
         let mut frame = Frame::new(graph, None, None);
         for (&id, data) in wanted.iter().zip(inputs) {
             frame.set(id, Runtime::Tensor(data.clone()));
