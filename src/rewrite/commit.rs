@@ -64,6 +64,7 @@ impl Committer<'_> {
     ) -> Result<Applied, Refusal> {
         let ops = found.ops(pattern);
         self.check_privacy(&ops, found.root)?;
+        self.check_operands(&ops, &rewrite)?;
         self.check_root(&ops, found.root, &rewrite)?;
         for (old, with) in &rewrite.aliases {
             if let Operand::Old(new) = with {
@@ -93,6 +94,22 @@ impl Committer<'_> {
                     return Err(Skip::because(format!("the result of {op} has other readers")));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// What the new operators read must not be a result that vanishes.
+    fn check_operands(&self, ops: &Ops, rewrite: &Rewrite) -> Outcome {
+        let takes = |v: ValueId| {
+            let outputs = rewrite.nodes.iter().flat_map(|n| &n.outputs);
+            outputs.flatten().any(|t| matches!(t, Target::Takes(taken) if *taken == v))
+        };
+        let inputs = rewrite.nodes.iter().flat_map(|n| &n.inputs);
+        for operand in inputs.chain(rewrite.aliases.iter().map(|(_, with)| with)) {
+            let Operand::Old(value) = *operand else { continue };
+            let vanishes = (self.graph.producer(value))
+                .is_some_and(|(node, _)| ops.iter().any(|&(n, shared)| n == node && !shared));
+            Skip::unless(!vanishes || takes(value), "a result inside the pattern is read once more")?;
         }
         Ok(())
     }
