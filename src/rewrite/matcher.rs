@@ -45,10 +45,10 @@ impl Found {
     pub(super) fn ops(&self, pattern: &PatternBuilder) -> SmallVec<[(NodeId, bool); 6]> {
         let mut ops: SmallVec<[(NodeId, bool); 6]> = SmallVec::new();
         for (part, bound) in pattern.parts.iter().zip(&self.bindings) {
-            if let (Part::Op(part), Some(Bound::Op(node, _))) = (part, bound) {
-                if !ops.iter().any(|(n, _)| n == node) {
-                    ops.push((*node, part.shared));
-                }
+            if let (Part::Op(part), Some(Bound::Op(node, _))) = (part, bound)
+                && !ops.iter().any(|(n, _)| n == node)
+            {
+                ops.push((*node, part.shared));
             }
         }
         ops
@@ -85,12 +85,11 @@ fn bind(p: &PatternBuilder, graph: &Graph, to: &mut Bindings, at: usize, value: 
 }
 
 fn bind_once(to: &mut Bindings, at: usize, bound: Bound) -> bool {
-    match to[at] {
-        Some(old) => old == bound,
-        None => {
-            to[at] = Some(bound);
-            true
-        }
+    if let Some(old) = to[at] {
+        old == bound
+    } else {
+        to[at] = Some(bound);
+        true
     }
 }
 
