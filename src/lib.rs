@@ -37,8 +37,14 @@ pub mod report;
 pub mod rewrite;
 pub mod schema;
 
-pub use ir::Model;
-pub use onnx::{ExternalData, Loaded, OnnxError, SaveOptions, from_text, load, load_bytes, save, to_text};
+pub use engine::data::Dataset;
+pub use engine::inputs::{DefaultDims, InputPlan, fed};
+pub use engine::{Bindings, DEFAULT as DEFAULT_ENGINE, Engine, by_name as engine_by_name};
+pub use ir::{Graph, Model, TensorData, ValueId};
+pub use onnx::{
+    EXTERNAL_THRESHOLD, ExternalData, Loaded, OnnxError, SaveOptions, from_text, load, load_bytes, save,
+    to_text,
+};
 pub use optimizer::Optimizer;
 pub use pipeline::PipelineError;
 pub use recipe::{Recipe, RecipeError};

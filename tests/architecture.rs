@@ -21,12 +21,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("prelude", &["ir", "schema", "math", "analysis", "rewrite", "engine", "pass"]),
     ("passes", &["prelude"]),
     ("recipe", &["ir", "schema", "rewrite", "pass", "passes"]),
-    (
-        "pipeline",
-        &["ir", "schema", "onnx", "analysis", "rewrite", "engine", "pass", "passes", "recipe", "compare"],
-    ),
-    ("compare", &["ir", "schema", "analysis", "engine"]),
-    ("report", &["ir", "schema", "analysis", "pass", "recipe", "pipeline", "compare"]),
+    ("pipeline", &["ir", "schema", "onnx", "analysis", "rewrite", "engine", "pass", "passes", "recipe"]),
+    ("report", &["ir", "schema", "analysis", "engine", "pass", "recipe", "pipeline"]),
+    ("optimizer", &["ir", "engine", "recipe", "pipeline", "report"]),
 ];
 
 /// Layers that the command line reaches through the facade only.

@@ -20,7 +20,7 @@ impl Pass for InlineConstantIf {
 
     fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
         let mut summary = Summary::default();
-        each_graph(model, cx, &mut |scope, _| {
+        each_bare_graph(model, cx, &mut |scope, _| {
             // A branch may hold further Ifs, whose order among each other does not matter.
             let mut open: Vec<NodeId> = scope.graph.order()?.into_iter().rev().collect();
             while let Some(node) = open.pop() {

@@ -33,7 +33,7 @@ impl Pass for InlineFunctions {
         }
         summary.applied += functions.len() - library.reachable(&model.graph).len();
         let mut inlined: BTreeSet<usize> = BTreeSet::new();
-        each_graph(model, cx, &mut |scope, _| {
+        each_bare_graph(model, cx, &mut |scope, _| {
             let mut left: HashSet<NodeId> = HashSet::new();
             loop {
                 let nodes = scope.graph.order()?.into_iter();

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use onnxpress::ir::{Model, ValueId};
 use onnxpress::report::Stats;
-use onnxpress::{load, to_text};
+use onnxpress::{Model, ValueId, load, to_text};
 use serde_json::json;
 
 use super::{Failure, complain, say};

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use onnxpress::engine::{self, Engine};
+use onnxpress::{Engine, engine_by_name};
 
 /// Turn an exported ONNX model into the smallest, fastest model that still gives the same answers, and prove it.
 #[derive(Debug, Parser)]
@@ -122,5 +122,5 @@ fn binding(text: &str) -> Result<(String, u64), String> {
 /// The engine of that name. The environment names the library where the command line does not.
 fn engine_of(name: &str, library: Option<&Path>) -> Result<Box<dyn Engine>, Failure> {
     let variable = std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from);
-    engine::by_name(name, library.or(variable.as_deref())).map_err(Failure::usage)
+    engine_by_name(name, library.or(variable.as_deref())).map_err(Failure::usage)
 }

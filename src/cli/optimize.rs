@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use onnxpress::engine::data::Dataset;
-use onnxpress::engine::{self, Bindings, Engine};
-use onnxpress::onnx::EXTERNAL_THRESHOLD;
 use onnxpress::recipe::Loader;
-use onnxpress::{ExternalData, Model, Optimizer, Recipe, Report, SaveOptions, load, save};
+use onnxpress::{
+    Bindings, DEFAULT_ENGINE, Dataset, EXTERNAL_THRESHOLD, Engine, ExternalData, Model, Optimizer, Recipe,
+    Report, SaveOptions, load, save,
+};
 
 use super::{Failure, binding, complain, engine_of, on_terminal, pair, say};
 
@@ -61,7 +61,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "no_verify")]
     require_verified: bool,
     /// The engine that verifies: tract, ort, or reference (slow, exact)
-    #[arg(long, default_value = engine::DEFAULT)]
+    #[arg(long, default_value = DEFAULT_ENGINE)]
     engine: String,
     /// The libonnxruntime of `--engine ort` [env: ORT_DYLIB_PATH]
     #[arg(long, value_name = "FILE")]

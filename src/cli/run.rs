@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
-use onnxpress::engine::data::Dataset;
-use onnxpress::engine::inputs::{DefaultDims, InputPlan};
-use onnxpress::engine::{self, Bindings};
-use onnxpress::ir::{Graph, TensorData, ValueId};
-use onnxpress::load;
+use onnxpress::{
+    Bindings, DEFAULT_ENGINE, Dataset, DefaultDims, Graph, InputPlan, TensorData, ValueId, fed, load,
+};
 
 use super::{Failure, binding, complain, engine_of, say};
 
@@ -28,7 +26,7 @@ pub struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// tract, ort, or reference
-    #[arg(long, default_value = engine::DEFAULT)]
+    #[arg(long, default_value = DEFAULT_ENGINE)]
     engine: String,
     /// The libonnxruntime of `--engine ort` [env: ORT_DYLIB_PATH]
     #[arg(long, value_name = "FILE")]
@@ -53,7 +51,7 @@ pub fn main(args: &Args) -> Result<(), Failure> {
     let engine = engine_of(&args.engine, args.ort_lib.as_deref())?;
     let session = engine.prepare(model, &bindings).map_err(Failure::failed)?;
     let outputs = session.run(&inputs).map_err(Failure::failed)?;
-    let fed: Vec<ValueId> = engine::inputs::fed(&model.graph).collect();
+    let fed: Vec<ValueId> = fed(&model.graph).collect();
     show(&model.graph, &fed, &inputs, "input ");
     show(&model.graph, model.graph.outputs(), &outputs, "output");
     Ok(())
