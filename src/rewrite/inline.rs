@@ -33,7 +33,6 @@ impl Scope<'_> {
         splicer.finish_outputs(&body, &outputs)?;
         let renamed = splicer.annotations(body);
         self.graph.annotations.extend(renamed);
-        self.facts.refresh(self.graph, &nodes);
         Ok(nodes)
     }
 }

@@ -108,9 +108,9 @@ pub fn model_text(list: &[Step]) -> String {
         };
         draft.lines.iter().any(word)
     };
-    // Everything that nothing reads is an output, and every fifth of the others.
+    // Everything that nothing reads is an output, and every eleventh of the others.
     let outputs: Vec<String> = (made.iter().enumerate())
-        .filter(|(at, v)| at % 5 == 0 || at + 1 == made.len() || !read(&v.name))
+        .filter(|(at, v)| at % 11 == 0 || at + 1 == made.len() || !read(&v.name))
         .map(|(_, v)| format!("{} {}", type_of(&v.dims), v.name))
         .collect();
     let outputs = if outputs.is_empty() {

@@ -83,37 +83,48 @@ fn binary(draft: &mut Draft, n: &mut Numbers, v: &Value) -> bool {
     true
 }
 
-fn conv(draft: &mut Draft, n: &mut Numbers, v: &Value) -> bool {
-    let [batch, Dim::Of(channels), rest @ ..] = v.dims.as_slice() else { return false };
-    let sizes: Vec<usize> =
-        rest.iter().filter_map(|d| if let Dim::Of(size) = d { Some(*size) } else { None }).collect();
-    if sizes.is_empty() || sizes.len() != rest.len() || sizes.iter().any(|&s| s > 8) || *channels > 12 {
-        return false;
-    }
-    let groups: Vec<usize> = (1..=*channels).filter(|g| channels % g == 0).collect();
+/// The sizes of the axes that a convolution can slide along.
+fn sizes(v: &Value) -> Option<(usize, Vec<usize>)> {
+    let [_, Dim::Of(channels), rest @ ..] = v.dims.as_slice() else { return None };
+    let size = |d: &Dim| if let Dim::Of(size) = d { Some(*size) } else { None };
+    let sizes: Vec<usize> = rest.iter().map(size).collect::<Option<_>>()?;
+    let small = !sizes.is_empty() && sizes.iter().all(|&s| s <= 8) && *channels <= 12;
+    small.then_some((*channels, sizes))
+}
+
+/// A recent value that fits, where there is one.
+fn one_of(draft: &Draft, n: &mut Numbers, fits: impl Fn(&Value) -> bool) -> Option<Value> {
+    let found: Vec<Value> = draft.values.iter().rev().filter(|v| fits(v)).take(4).cloned().collect();
+    if found.is_empty() { None } else { Some(n.pick(&found).clone()) }
+}
+
+fn conv(draft: &mut Draft, n: &mut Numbers, _: &Value) -> bool {
+    let Some(v) = one_of(draft, n, |v| sizes(v).is_some()) else { return false };
+    let Some((channels, sizes)) = sizes(&v) else { return false };
+    let groups: Vec<usize> = (1..=channels).filter(|g| channels % g == 0).collect();
     let group = *n.pick(&groups);
     let per_group = 1 + n.below(3);
     let kernel: Vec<usize> = sizes.iter().map(|&s| if s >= 3 { 1 + n.below(2) } else { 1 }).collect();
     let transposed = n.below(3) == 0;
     let mut shape =
-        if transposed { vec![*channels, per_group] } else { vec![per_group * group, channels / group] };
+        if transposed { vec![channels, per_group] } else { vec![per_group * group, channels / group] };
     shape.extend(&kernel);
     let weight = draft.weight("w", &shape);
     let bias =
         if n.coin() { format!(", {}", draft.weight("b", &[per_group * group])) } else { String::new() };
-    let mut dims = vec![*batch, Dim::Of(per_group * group)];
+    let mut dims = vec![v.dims[0], Dim::Of(per_group * group)];
     dims.extend(
         sizes.iter().zip(&kernel).map(|(s, k)| Dim::Of(if transposed { s + k - 1 } else { s + 1 - k })),
     );
     let op = if transposed { "ConvTranspose" } else { "Conv" };
     let x = draft.add(&format!("{op} <group = {group}> ({}, {weight}{bias})", v.name), dims.clone());
     // A pattern is rare unless it is asked for.
-    let made = Value { name: x, dims };
-    match n.below(4) {
-        0 => normalize(draft, n, &made),
-        1 => affine(draft, n, &made),
-        _ => true,
+    let mut made = Value { name: x, dims };
+    for _ in 0..n.below(4) {
+        let _ = if n.coin() { normalize(draft, n, &made) } else { affine(draft, n, &made) };
+        made = draft.value(0);
     }
+    true
 }
 
 fn normalize(draft: &mut Draft, n: &mut Numbers, v: &Value) -> bool {
@@ -125,7 +136,8 @@ fn normalize(draft: &mut Draft, n: &mut Numbers, v: &Value) -> bool {
     true
 }
 
-fn matmul(draft: &mut Draft, n: &mut Numbers, v: &Value) -> bool {
+fn matmul(draft: &mut Draft, n: &mut Numbers, _: &Value) -> bool {
+    let Some(v) = one_of(draft, n, |v| matches!(v.dims.as_slice(), [_, Dim::Of(_)])) else { return false };
     let &[rows, Dim::Of(inner)] = v.dims.as_slice() else { return false };
     let columns = 1 + n.below(6);
     let weight = draft.weight("w", &[inner, columns]);

@@ -173,6 +173,9 @@ impl<'m> Machine<'m> {
     fn step(&self, step: &Step<'_>) -> Result<Vec<Runtime>, EngineError> {
         let node = step.node;
         if let Some(function) = self.model.function(&node.op, node.overload()) {
+            if node.op.domain.is_empty() {
+                return Err(unsupported(format!("{} is a function in the standard's own domain", node.op)));
+            }
             return self.call_function(function, step);
         }
         if let Some(opset) = node.opaque {
