@@ -307,10 +307,10 @@ pub(super) fn origins(graph: &Graph, nodes: impl Iterator<Item = NodeId>) -> Vec
 }
 
 fn agree(old: &ValueType, new: &ValueType) -> Outcome {
-    if let (Some(a), Some(b)) = (old.dtype(), new.dtype()) {
-        if a != b {
-            return Err(Skip::because(format!("the element type would change from {a} to {b}")));
-        }
+    if let (Some(a), Some(b)) = (old.dtype(), new.dtype())
+        && a != b
+    {
+        return Err(Skip::because(format!("the element type would change from {a} to {b}")));
     }
     if let (Some(a), Some(b)) = (old.shape(), new.shape()) {
         let clash = a.iter().zip(b).any(|(a, b)| a.known().zip(b.known()).is_some_and(|(a, b)| a != b));

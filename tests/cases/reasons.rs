@@ -29,7 +29,7 @@ fn every_pass_fires(files: &[PathBuf]) -> Result<(), Failed> {
         let ids = case.header.pass.all();
         match &case.header.expect.applied {
             Some(Applied::Total(n)) if *n > 0 && ids.len() == 1 => {
-                *fires.entry(ids[0].to_owned()).or_default() += 1
+                *fires.entry(ids[0].to_owned()).or_default() += 1;
             }
             Some(Applied::ById(counts)) => {
                 counts
