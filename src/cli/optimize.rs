@@ -11,6 +11,7 @@ use onnxpress::{
     Outcome, Recipe, Report, SaveOptions, encoded_size, load, save,
 };
 
+use super::failure::names;
 use super::targets::{Places, is_stream};
 use super::{Failure, binding, complain, engine_of, on_terminal, pair, print, say};
 
@@ -166,11 +167,7 @@ fn write(args: &Args, model: &Model, (input, target): (&Path, &Path)) -> Result<
     let at = |error: &dyn Display| {
         let why = error.to_string();
         // What names the target need not name the input.
-        if why.contains(&format!("`{}`", target.display())) {
-            Failure::failed(why)
-        } else {
-            Failure::about(input, why)
-        }
+        if names(&why, target, "standard output") { Failure::failed(why) } else { Failure::about(input, why) }
     };
     if let Some(dir) = &args.dir {
         let cause = |e| Failure::failed(format!("cannot make the directory {}: {e}", dir.display()));
