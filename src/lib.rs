@@ -39,11 +39,12 @@ pub mod schema;
 
 pub use engine::data::Dataset;
 pub use engine::inputs::{DefaultDims, InputPlan, fed};
-pub use engine::{Bindings, DEFAULT as DEFAULT_ENGINE, Engine, by_name as engine_by_name};
+pub use engine::verify::{Outcome, Verification};
+pub use engine::{Bindings, DEFAULT as DEFAULT_ENGINE, Engine, EngineError, by_name as engine_by_name};
 pub use ir::{Graph, Model, TensorData, ValueId};
 pub use onnx::{
-    EXTERNAL_THRESHOLD, ExternalData, Loaded, OnnxError, SaveOptions, from_text, load, load_bytes, save,
-    to_text,
+    EXTERNAL_THRESHOLD, ExternalData, Loaded, OnnxError, SaveOptions, check_target, encoded_size, from_text,
+    load, load_bytes, save, to_text,
 };
 pub use optimizer::Optimizer;
 pub use pipeline::PipelineError;

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use onnxpress::report::Stats;
-use onnxpress::{Model, ValueId, load, to_text};
+use onnxpress::{Model, ValueId, to_text};
 use serde_json::json;
 
-use super::{Failure, complain, say};
+use super::{Failure, print, read, say};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -28,19 +28,16 @@ pub struct Args {
 }
 
 pub fn main(args: &Args) -> Result<(), Failure> {
-    let loaded = load(&args.model).map_err(Failure::failed)?;
-    loaded.warnings.iter().for_each(|w| complain(&format!("warning: {w}")));
+    let loaded = read(&args.model)?;
     let model = &loaded.model;
-    let checked = model.check().map_err(Failure::failed)?;
     if args.text {
-        say(&to_text(checked, args.max_elements).map_err(Failure::failed)?);
-        return Ok(());
+        let checked = model.check().map_err(|e| Failure::about(&args.model, e))?;
+        let text = to_text(checked, args.max_elements).map_err(|e| Failure::about(&args.model, e))?;
+        return print(&text);
     }
     let mut stats = Stats::of(model);
     stats.file_bytes = Some(loaded.bytes);
-    let text = if args.json { as_json(model, &stats)? } else { as_lines(model, &stats) };
-    say(&text);
-    Ok(())
+    if args.json { print(&as_json(model, &stats)?) } else { say(&as_lines(model, &stats)) }
 }
 
 fn typed(model: &Model, ids: &[ValueId]) -> Vec<(String, String)> {

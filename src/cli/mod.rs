@@ -1,18 +1,21 @@
 //! Arguments, output and exit codes: 0 ok, 1 failed, 2 usage, 3 not equal.
 
+mod failure;
 mod inspect;
 mod optimize;
 mod passes;
 mod recipe;
 mod run;
+mod targets;
 
-use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use onnxpress::{Engine, engine_by_name};
+use onnxpress::{Engine, Loaded, engine_by_name, load};
+
+use failure::Failure;
 
 /// Turn an exported ONNX model into the smallest, fastest model that still gives the same answers, and prove it.
 #[derive(Debug, Parser)]
@@ -47,26 +50,6 @@ enum Command {
     Run(run::Args),
 }
 
-/// What ends a command early, with the exit code that it deserves.
-enum Failure {
-    /// Exit code 1.
-    Failed(String),
-    /// Exit code 2.
-    Usage(String),
-    /// Exit code 3. What there is to say has been said.
-    NotEqual,
-}
-
-impl Failure {
-    fn failed(error: impl Display) -> Self {
-        Self::Failed(error.to_string())
-    }
-
-    fn usage(error: impl Display) -> Self {
-        Self::Usage(error.to_string())
-    }
-}
-
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -82,24 +65,38 @@ pub fn main() -> ExitCode {
         Command::Recipe(args) => recipe::main(&args),
         Command::Run(args) => run::main(&args),
     };
-    let (code, why) = match done {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::NotEqual) => return ExitCode::from(3),
-        Err(Failure::Failed(why)) => (1, why),
-        Err(Failure::Usage(why)) => (2, why),
-    };
-    complain(&format!("error: {why}"));
-    ExitCode::from(code)
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.exit(),
+    }
 }
 
 /// A line on standard error. A closed pipe is nobody's fault.
 fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "{}", line.trim_end());
+    let _ = writeln!(io::stderr(), "{}", failure::one_line(line.trim_end()));
 }
 
-/// Text on standard output.
-fn say(text: &str) {
-    let _ = writeln!(io::stdout(), "{}", text.trim_end());
+/// Text for people on standard output.
+fn say(text: &str) -> Result<(), Failure> {
+    print(&failure::lines(text))
+}
+
+/// Text for programs on standard output. Nobody minds if the reader has seen enough.
+fn print(text: &str) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{}", text.trim_end()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The model at a path; warnings about it go to standard error.
+fn read(path: &Path) -> Result<Loaded, Failure> {
+    let loaded = load(path).map_err(|e| Failure::about(path, e))?;
+    loaded.warnings.iter().for_each(|w| complain(&format!("warning: {w}")));
+    loaded.model.check().map_err(|e| Failure::about(path, e))?;
+    Ok(loaded)
 }
 
 fn on_terminal() -> bool {

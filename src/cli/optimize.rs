@@ -1,16 +1,19 @@
 //! `onnxpress optimize`.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use onnxpress::recipe::Loader;
 use onnxpress::{
-    Bindings, DEFAULT_ENGINE, Dataset, EXTERNAL_THRESHOLD, Engine, ExternalData, Model, Optimizer, Recipe,
-    Report, SaveOptions, load, save,
+    Bindings, DEFAULT_ENGINE, Dataset, EXTERNAL_THRESHOLD, Engine, ExternalData, Model, OnnxError, Optimizer,
+    Outcome, Recipe, Report, SaveOptions, encoded_size, load, save,
 };
 
-use super::{Failure, binding, complain, engine_of, on_terminal, pair, say};
+use super::failure::names;
+use super::targets::{Places, is_stream};
+use super::{Failure, binding, complain, engine_of, on_terminal, pair, print, say};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -63,11 +66,11 @@ pub struct Args {
     /// The engine that verifies: tract, ort, or reference (slow, exact)
     #[arg(long, default_value = DEFAULT_ENGINE)]
     engine: String,
-    /// The libonnxruntime of `--engine ort` [env: ORT_DYLIB_PATH]
+    /// The libonnxruntime of `--engine ort` [env: `ORT_DYLIB_PATH`]
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
     /// Verify on these samples (.npz, .npy) instead of random inputs
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_verify")]
     data: Option<PathBuf>,
     /// Write the weights to a file beside the model (automatic above 2 GiB)
     #[arg(long)]
@@ -79,24 +82,26 @@ pub struct Args {
 
 pub fn main(args: &Args) -> Result<(), Failure> {
     let recipe = recipe_of(args)?;
-    if args.inputs.len() > 1 && args.output.is_some() {
-        return Err(Failure::usage("several models need -d DIR or --in-place, not -o"));
-    }
-    let outputs = args.inputs.iter().map(|input| output_of(args, input)).collect::<Result<Vec<_>, _>>()?;
-    for (at, output) in outputs.iter().enumerate() {
-        if let Some(path) = output.as_deref().filter(|_| outputs[..at].contains(output)) {
-            return Err(Failure::usage(format!("two models would both be written to {}", path.display())));
-        }
-    }
+    let places = Places {
+        inputs: &args.inputs,
+        output: args.output.as_deref(),
+        dir: args.dir.as_deref(),
+        in_place: args.in_place,
+        report: args.report.as_deref(),
+    };
+    let targets = places.targets()?;
     let engine = if args.no_verify { None } else { Some(engine_of(&args.engine, args.ort_lib.as_deref())?) };
-    let mut unequal = false;
-    for (input, output) in args.inputs.iter().zip(&outputs) {
-        match one(args, &recipe, engine.as_deref(), input, output.as_deref()) {
-            Err(Failure::NotEqual) => unequal = true,
-            other => other?,
+    let mut reports = Vec::new();
+    let mut worst: Option<Failure> = None;
+    for (input, target) in args.inputs.iter().zip(&targets) {
+        let done = one(args, &recipe, engine.as_deref(), (input, target.as_deref()), &mut reports);
+        if let Err(failure) = done {
+            // The other models may be fine.
+            worst = Some(failure.told().graver(worst.take()));
         }
     }
-    if unequal { Err(Failure::NotEqual) } else { Ok(()) }
+    tell(args, &reports)?;
+    worst.map_or(Ok(()), Err)
 }
 
 /// The recipe, with the variables of the command line, and those of the environment that it asks for by name.
@@ -107,63 +112,72 @@ fn recipe_of(args: &Args) -> Result<Recipe, Failure> {
     loader.load(&args.recipe).map_err(Failure::usage)
 }
 
-fn output_of(args: &Args, input: &Path) -> Result<Option<PathBuf>, Failure> {
-    if args.in_place {
-        return Ok(Some(input.to_owned()));
-    }
-    let output = match (&args.output, &args.dir) {
-        (Some(output), _) => output.clone(),
-        (None, Some(dir)) => {
-            let name = input.file_name().filter(|_| input != Path::new("-"));
-            dir.join(name.ok_or_else(|| Failure::usage("standard input needs -o, not -d"))?)
-        }
-        (None, None) => return Ok(None),
-    };
-    let same =
-        |a: &Path, b: &Path| a.canonicalize().ok().zip(b.canonicalize().ok()).is_some_and(|(a, b)| a == b);
-    if output != Path::new("-") && (output == input || same(&output, input)) {
-        return Err(Failure::usage(format!(
-            "{} would be replaced; say --in-place if that is wanted",
-            input.display()
-        )));
-    }
-    Ok(Some(output))
-}
-
+/// One model: read, optimized, proved, and written where nothing speaks against it.
 fn one(
     args: &Args,
     recipe: &Recipe,
     engine: Option<&dyn Engine>,
-    input: &Path,
-    output: Option<&Path>,
+    (input, target): (&Path, Option<&Path>),
+    reports: &mut Vec<Report>,
 ) -> Result<(), Failure> {
-    let at = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", input.display()));
-    let loaded = load(input).map_err(Failure::failed)?;
+    let loaded = load(input).map_err(|e| Failure::about(input, e))?;
     let bar = (on_terminal() && !args.quiet && !args.json).then(|| progress(recipe));
     let made = run(args, recipe, engine, &loaded.model, bar.as_ref());
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    let (model, mut report) = made.map_err(|error| at(&error))?;
+    let (model, mut report) = made.map_err(|error| Failure::about(input, error))?;
     report.run.warnings.splice(0..0, loaded.warnings.iter().map(ToString::to_string));
-    let written = match output {
-        Some(path) if !report.differs() => {
-            let always = ExternalData::Always { threshold: EXTERNAL_THRESHOLD };
-            let external = if args.external_data { always } else { ExternalData::Auto };
-            let checked = model.check().map_err(|e| at(&e))?;
-            let saved = save(checked, path, &SaveOptions { external, durable: args.durable });
-            Some((path, saved.map_err(|e| at(&e))?.total()))
-        }
-        _ => None,
+    let objection = objection(&report, args.require_verified);
+    let written = target.filter(|_| objection.is_none());
+    let bytes = match written {
+        Some(target) => write(args, &model, (input, target))?,
+        None => size(&model).map_err(|e| Failure::about(input, e))?,
     };
-    report.set_files((input, Some(loaded.bytes)), written);
-    if let Some(path) = &args.report {
-        let unwritable = |e| Failure::failed(format!("cannot write {}: {e}", path.display()));
-        std::fs::write(path, report.to_json()).map_err(unwritable)?;
+    report.set_files((input, loaded.bytes), (written, bytes));
+    let shown = if args.quiet || args.json { Ok(()) } else { show(&report.to_table(), target) };
+    reports.push(report);
+    shown?;
+    objection.map_or(Ok(()), |why| Err(Failure::unproved(input, why)))
+}
+
+/// What keeps a result from being written.
+fn objection(report: &Report, require_verified: bool) -> Option<String> {
+    let found = report.run.verification.as_ref();
+    let why = match found.map(|v| &v.outcome) {
+        Some(Outcome::NotEqual { why }) => {
+            let culprit = report.run.culprit.as_ref();
+            let culprit = culprit.map_or_else(String::new, |pass| format!(" (they change with {pass})"));
+            format!("the answers are not equal: {why}{culprit}")
+        }
+        Some(Outcome::CouldNotRun { why }) if require_verified => format!("not verified: {why}"),
+        None if require_verified => "not verified: the recipe turns verification off".to_owned(),
+        _ => return None,
+    };
+    Some(format!("{why}; nothing is written"))
+}
+
+/// How many bytes a result would take that is not written; an error where it could not be.
+fn size(model: &Model) -> Result<u64, OnnxError> {
+    encoded_size(model.check()?)
+}
+
+/// Writes the result. Returns how many bytes it takes.
+fn write(args: &Args, model: &Model, (input, target): (&Path, &Path)) -> Result<u64, Failure> {
+    let at = |error: &dyn Display| {
+        let why = error.to_string();
+        // What names the target need not name the input.
+        if names(&why, target, "standard output") { Failure::failed(why) } else { Failure::about(input, why) }
+    };
+    if let Some(dir) = &args.dir {
+        let cause = |e| Failure::failed(format!("cannot make the directory {}: {e}", dir.display()));
+        std::fs::create_dir_all(dir).map_err(cause)?;
     }
-    print(args, &report, output);
-    let unproved = args.require_verified && !report.is_equal();
-    if report.differs() || unproved { Err(Failure::NotEqual) } else { Ok(()) }
+    let always = ExternalData::Always { threshold: EXTERNAL_THRESHOLD };
+    let external = if args.external_data { always } else { ExternalData::Auto };
+    let checked = model.check().map_err(|e| at(&e))?;
+    let saved = save(checked, target, &SaveOptions { external, durable: args.durable });
+    Ok(saved.map_err(|e| at(&e))?.total())
 }
 
 fn run(
@@ -206,14 +220,71 @@ fn progress(recipe: &Recipe) -> ProgressBar {
     bar
 }
 
-/// The table, or the JSON; on standard error where the model itself goes to standard output.
-fn print(args: &Args, report: &Report, output: Option<&Path>) {
-    if args.quiet {
-        if report.differs() {
-            complain(&report.to_table());
-        }
-        return;
+/// The reports as JSON, to a file and to standard output, as far as they are asked for: that of one model, or a list.
+fn tell(args: &Args, reports: &[Report]) -> Result<(), Failure> {
+    let json = match reports {
+        [] => return Ok(()),
+        [report] if args.inputs.len() == 1 => report.to_json(),
+        _ => serde_json::to_string_pretty(reports).map_err(Failure::failed)?,
+    };
+    if let Some(path) = &args.report {
+        let unwritable = |e| Failure::failed(format!("cannot write `{}`: {e}", path.display()));
+        std::fs::write(path, format!("{json}\n")).map_err(unwritable)?;
     }
-    let text = if args.json { report.to_json() } else { report.to_table() };
-    if output == Some(Path::new("-")) { complain(&text) } else { say(&text) }
+    match args.output.as_deref() {
+        _ if args.quiet || !args.json => Ok(()),
+        Some(output) if is_stream(output) => {
+            json.lines().for_each(complain);
+            Ok(())
+        }
+        _ => print(&json),
+    }
+}
+
+/// Shows the table; on standard error where the model itself goes to standard output.
+fn show(table: &str, target: Option<&Path>) -> Result<(), Failure> {
+    if target.is_some_and(is_stream) {
+        table.lines().for_each(complain);
+        return Ok(());
+    }
+    say(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use onnxpress::{Verification, from_text};
+
+    use super::*;
+
+    fn report(outcome: Option<Outcome>) -> Report {
+        let model = from_text(
+            "<ir_version: 8, opset_import: [\"\": 17]> g (float[1] x) => (float[1] y) { y = Relu(x) }",
+        );
+        let recipe = Recipe::builtin("simplify").unwrap();
+        let (_, mut report) = Optimizer::new(recipe).run(&model.unwrap().model).unwrap();
+        report.run.verification = outcome.map(|outcome| Verification {
+            engine: "reference".into(),
+            outcome,
+            runs: 2,
+            seed: Some(0),
+            inputs: Vec::new(),
+            blind: false,
+            outputs: Vec::new(),
+        });
+        report
+    }
+
+    #[test]
+    fn only_what_is_proved_or_was_not_to_be_proved_is_written() {
+        let why = || "w".to_owned();
+        let unequal = report(Some(Outcome::NotEqual { why: why() }));
+        assert!(objection(&unequal, false).is_some_and(|o| o.starts_with("the answers are not equal: w")));
+        assert!(objection(&unequal, true).is_some());
+        let unknown = report(Some(Outcome::CouldNotRun { why: why() }));
+        assert_eq!(objection(&unknown, false), None);
+        assert_eq!(objection(&unknown, true).unwrap(), "not verified: w; nothing is written");
+        assert_eq!(objection(&report(Some(Outcome::Equal)), true), None);
+        assert_eq!(objection(&report(None), false), None);
+        assert!(objection(&report(None), true).is_some());
+    }
 }

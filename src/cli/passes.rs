@@ -16,7 +16,7 @@ pub fn main(args: &Args) -> Result<(), Failure> {
     let Some(id) = &args.id else {
         let width = AnyPass::IDS.iter().map(|id| id.len()).max().unwrap_or(0);
         for id in AnyPass::IDS {
-            say(&format!("{id:width$}  {}", PassDoc::of(id).map(|doc| doc.summary).unwrap_or_default()));
+            say(&format!("{id:width$}  {}", PassDoc::of(id).map(|doc| doc.summary).unwrap_or_default()))?;
         }
         return Ok(());
     };
@@ -24,6 +24,5 @@ pub fn main(args: &Args) -> Result<(), Failure> {
         let hint = hint(id, AnyPass::IDS.iter().copied(), "passes");
         return Err(Failure::usage(format!("no pass is called `{id}`{hint}")));
     };
-    say(&doc.markdown());
-    Ok(())
+    say(&doc.markdown())
 }

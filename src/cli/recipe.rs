@@ -4,7 +4,7 @@ use clap::Subcommand;
 use onnxpress::Recipe;
 use onnxpress::recipe::Loader;
 
-use super::{Failure, say};
+use super::{Failure, print, say};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -41,13 +41,13 @@ pub fn main(args: &Args) -> Result<(), Failure> {
             for name in Recipe::builtin_names() {
                 let about =
                     Recipe::builtin_text(name).and_then(|text| text.lines().next()).unwrap_or_default();
-                say(&format!("{name:12}  {}", about.trim_start_matches(['#', ' '])));
+                say(&format!("{name:12}  {}", about.trim_start_matches(['#', ' '])))?;
             }
         }
-        Command::Show { recipe } => say(&read(recipe)?.to_yaml()),
+        Command::Show { recipe } => print(&read(recipe)?.to_yaml())?,
         Command::Check { recipes } => recipes.iter().try_for_each(|name| read(name).map(drop))?,
         Command::Schema => {
-            say(&serde_json::to_string_pretty(&Recipe::json_schema()).map_err(Failure::failed)?);
+            print(&serde_json::to_string_pretty(&Recipe::json_schema()).map_err(Failure::failed)?)?;
         }
     }
     Ok(())

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use onnxpress::{
-    Bindings, DEFAULT_ENGINE, Dataset, DefaultDims, Graph, InputPlan, TensorData, ValueId, fed, load,
+    Bindings, DEFAULT_ENGINE, Dataset, DefaultDims, EngineError, Graph, InputPlan, TensorData, ValueId, fed,
 };
 
-use super::{Failure, binding, complain, engine_of, say};
+use super::{Failure, binding, engine_of, read, say};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -28,39 +28,41 @@ pub struct Args {
     /// tract, ort, or reference
     #[arg(long, default_value = DEFAULT_ENGINE)]
     engine: String,
-    /// The libonnxruntime of `--engine ort` [env: ORT_DYLIB_PATH]
+    /// The libonnxruntime of `--engine ort` [env: `ORT_DYLIB_PATH`]
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
 }
 
 pub fn main(args: &Args) -> Result<(), Failure> {
-    let loaded = load(&args.model).map_err(Failure::failed)?;
-    loaded.warnings.iter().for_each(|w| complain(&format!("warning: {w}")));
+    let loaded = read(&args.model)?;
     let model = &loaded.model;
-    model.check().map_err(Failure::failed)?;
+    let failed = |e: EngineError| Failure::about(&args.model, e);
     let bindings: Bindings = args.bind.iter().cloned().collect();
     let inputs = match &args.data {
         Some(path) => {
-            let data = Dataset::load(path, model, &bindings).map_err(Failure::failed)?;
-            data.batches(1, 1).into_iter().next().ok_or_else(|| Failure::failed("the data has no sample"))?
+            let data = Dataset::load(path, model, &bindings).map_err(failed)?;
+            data.batches(1, 1)
+                .into_iter()
+                .next()
+                .ok_or_else(|| Failure::about(&args.model, "the data has no sample"))?
         }
         None => InputPlan::of(model, &bindings, DefaultDims::ATTEMPTS[0])
             .and_then(|plan| plan.sample(args.seed))
-            .map_err(Failure::failed)?,
+            .map_err(failed)?,
     };
     let engine = engine_of(&args.engine, args.ort_lib.as_deref())?;
-    let session = engine.prepare(model, &bindings).map_err(Failure::failed)?;
-    let outputs = session.run(&inputs).map_err(Failure::failed)?;
+    let session = engine.prepare(model, &bindings).map_err(failed)?;
+    let outputs = session.run(&inputs).map_err(failed)?;
     let fed: Vec<ValueId> = fed(&model.graph).collect();
-    show(&model.graph, &fed, &inputs, "input ");
-    show(&model.graph, model.graph.outputs(), &outputs, "output");
-    Ok(())
+    show(&model.graph, &fed, &inputs, "input ")?;
+    show(&model.graph, model.graph.outputs(), &outputs, "output")
 }
 
-fn show(graph: &Graph, ids: &[ValueId], tensors: &[TensorData], what: &str) {
+fn show(graph: &Graph, ids: &[ValueId], tensors: &[TensorData], what: &str) -> Result<(), Failure> {
     for (&id, tensor) in ids.iter().zip(tensors) {
-        say(&format!("{what} {}: {tensor:?} {}", graph.value(id).name, summary(tensor)));
+        say(&format!("{what} {}: {tensor:?} {}", graph.value(id).name, summary(tensor)))?;
     }
+    Ok(())
 }
 
 /// Range, mean and first elements.

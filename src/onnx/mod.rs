@@ -20,7 +20,7 @@ mod write;
 pub use dialect::Unsayable;
 pub use error::{ExternalFault, OnnxError, TensorFault};
 pub use load::{load, load_bytes};
-pub use save::{EXTERNAL_THRESHOLD, ExternalData, SaveOptions, SaveReport, save};
+pub use save::{EXTERNAL_THRESHOLD, ExternalData, SaveOptions, SaveReport, check_target, save};
 pub use text::{Fill, TextError};
 pub use warning::Warning;
 
@@ -46,6 +46,15 @@ pub struct Loaded {
 pub fn encode(model: Checked<'_>) -> Result<Vec<u8>, OnnxError> {
     use prost::Message;
     Ok(write::write(model)?.resolved()?.encode_to_vec())
+}
+
+/// How many bytes the protobuf form takes.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encoded_size(model: Checked<'_>) -> Result<u64, OnnxError> {
+    use prost::Message;
+    Ok(write::write(model)?.proto.encoded_len() as u64)
 }
 
 /// Reads a model in the ONNX text syntax.

@@ -102,6 +102,18 @@ pub fn save(
     Ok(SaveReport { bytes, external })
 }
 
+/// Whether [`save`] can write to a path, as far as that can be told without doing it.
+///
+/// # Errors
+/// As [`save`].
+pub fn check_target(path: impl AsRef<Path>) -> Result<(), OnnxError> {
+    let path = path.as_ref();
+    if path == Path::new("-") {
+        return Ok(());
+    }
+    is_replaceable(path, &path.display().to_string()).map(drop)
+}
+
 fn write_model(written: &Written, path: &Path, durable: bool) -> io::Result<()> {
     let (pending, file) = Pending::beside(path)?;
     let (file, _) = encode_into(written, file)?;

@@ -81,12 +81,12 @@ impl Report {
         matches!(&self.run.verification, Some(v) if matches!(v.outcome, Outcome::NotEqual { .. }))
     }
 
-    /// Adds the names and sizes of the files.
-    pub fn set_files(&mut self, input: (&Path, Option<u64>), output: Option<(&Path, u64)>) {
+    /// Adds the names and sizes of the files. A result has a size though it may not have been written.
+    pub fn set_files(&mut self, input: (&Path, u64), output: (Option<&Path>, u64)) {
         self.input = Some(input.0.display().to_string());
-        self.before.file_bytes = input.1;
-        self.output = output.map(|(path, _)| path.display().to_string());
-        self.after.file_bytes = output.map(|(_, bytes)| bytes);
+        self.before.file_bytes = Some(input.1);
+        self.output = output.0.map(|path| path.display().to_string());
+        self.after.file_bytes = Some(output.1);
     }
 
     /// The report as JSON.

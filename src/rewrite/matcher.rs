@@ -145,7 +145,10 @@ impl<'a> Match<'a> {
         self.graph.node(self.id(op))
     }
 
-    /// The id of the matched operator. Panics as [`Match::node`] does.
+    /// The id of the matched operator.
+    ///
+    /// # Panics
+    /// As [`Match::node`].
     pub fn id(&self, op: OpVar) -> NodeId {
         match self.bound(op) {
             Some(Bound::Op(node, _)) => node,
@@ -216,6 +219,9 @@ impl<'a> Match<'a> {
     }
 
     /// The elements of a matched constant.
+    ///
+    /// # Panics
+    /// As [`Match::node`].
     pub fn tensor(&self, var: ConstVar) -> &'a TensorData {
         self.graph.constant(self.any(var)).unwrap_or_else(|| panic!("the matcher binds only constants here"))
     }

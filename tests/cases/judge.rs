@@ -151,7 +151,7 @@ fn diff(wanted: &str, found: &str) -> String {
             j += 1;
             ('+', b[j - 1])
         };
-        out.extend([mark, ' '].into_iter().chain(line.chars()).chain(['\n']));
+        out.extend([mark.to_string().as_str(), " ", line, "\n"]);
     }
     out
 }

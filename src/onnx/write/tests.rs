@@ -348,3 +348,40 @@ fn constants_of_a_function_are_written_as_nodes() {
     assert_eq!(ops, [("Constant", "new"), ("Constant", "other"), ("LeakyRelu", "b")]);
     survives(&written);
 }
+
+#[test]
+fn before_ir_4_a_body_holds_its_constants_as_nodes() {
+    let body = |name: &str| {
+        let mut body = graph(&[], &["o"], vec![node("Add", &["x", "k"], &["o"])]);
+        body.initializer = vec![scalar("k")];
+        body.name = Some(name.into());
+        body
+    };
+    let call = with_body(node("If", &["c"], &["y"]), "then_branch", body("t"));
+    let call = with_body(call, "else_branch", body("e"));
+    for (ir, is_node) in [(3, true), (4, false)] {
+        let model = read_back(model(ir, graph(&["x", "c"], &["y"], vec![call.clone()])));
+        let written = write(model.check().unwrap()).unwrap().proto;
+        for attr in &written.graph.as_ref().unwrap().node[0].attribute {
+            let body = attr.g.as_ref().unwrap();
+            let ops: Vec<_> = body.node.iter().map(|n| n.op_type()).collect();
+            assert_eq!(ops, if is_node { vec!["Constant", "Add"] } else { vec!["Add"] });
+            assert_eq!(body.initializer.len(), usize::from(!is_node));
+        }
+        assert_eq!(write(read_back(written.clone()).check().unwrap()).unwrap().proto, written);
+    }
+}
+
+#[test]
+fn declarations_are_in_the_order_of_reading() {
+    let mut g = graph(&["x"], &["y"], vec![node("Relu", &["x"], &["a"]), node("Add", &["a", "k"], &["y"])]);
+    g.initializer = vec![scalar("k")];
+    g.value_info = vec![info("a"), info("k")];
+    let mut folded = read_back(model(8, g));
+    let a = folded.graph.find("a").unwrap();
+    let relu = folded.graph.producer(a).unwrap().0;
+    folded.graph.remove_node(relu);
+    folded.graph.set_data(a, TensorData::scalar(1.0f32));
+    let written = write(folded.check().unwrap()).unwrap().proto;
+    assert_eq!(write(read_back(written.clone()).check().unwrap()).unwrap().proto, written);
+}
