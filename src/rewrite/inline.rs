@@ -131,7 +131,7 @@ impl Splicer<'_, '_> {
                 continue;
             }
             let graph = &mut *self.scope.graph;
-            if super::commit::can_alias(graph, outer, inner).is_ok() {
+            if super::alias::can_alias(graph, outer, inner).is_ok() {
                 let left = alias(graph, outer, inner)?;
                 self.map
                     .values_mut()
