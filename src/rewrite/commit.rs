@@ -63,7 +63,7 @@ impl Committer<'_> {
         rewrite: Rewrite,
     ) -> Result<Applied, Refusal> {
         let ops = found.ops(pattern);
-        self.check_privacy(&ops, found.root)?;
+        self.check_privacy(&ops, found.root, &rewrite)?;
         self.check_root(&ops, found.root, &rewrite)?;
         for (old, with) in &rewrite.aliases {
             if let Operand::Old(new) = with {
@@ -77,8 +77,9 @@ impl Committer<'_> {
         Ok(self.apply(&ops, found.root, rewrite)?)
     }
 
-    /// The results inside the pattern must have no reader outside it: they are about to vanish.
-    fn check_privacy(&self, ops: &Ops, root: NodeId) -> Outcome {
+    /// The results inside the pattern must have no reader outside it, nor in what takes its place: they are about to
+    /// vanish.
+    fn check_privacy(&self, ops: &Ops, root: NodeId, rewrite: &Rewrite) -> Outcome {
         for &(node, shared) in ops {
             if node == root || shared {
                 continue;
@@ -89,7 +90,9 @@ impl Committer<'_> {
                     return Err(Skip::because(format!("the result of {op} is an output of the graph")));
                 }
                 let foreign = |user: NodeId| !ops.iter().any(|&(n, shared)| n == user && !shared);
-                if self.graph.uses(value).iter().any(|&(user, slot)| slot.is_none() || foreign(user)) {
+                let users = self.graph.uses(value);
+                if users.iter().any(|&(user, slot)| slot.is_none() || foreign(user)) || reads(rewrite, value)
+                {
                     return Err(Skip::because(format!("the result of {op} has other readers")));
                 }
             }
@@ -125,13 +128,11 @@ impl Committer<'_> {
         read.sort_unstable();
         read.dedup();
         let kept = |value: ValueId| {
-            let inputs = rewrite.nodes.iter().flat_map(|n| &n.inputs);
-            let operands = inputs.chain(rewrite.aliases.iter().map(|(_, with)| with));
             let read_elsewhere = self.graph.uses(value).iter().any(|(user, _)| !gone.contains(user));
             read_elsewhere
                 || self.graph.is_pinned(value)
                 || self.graph.value(value).origin != Origin::Local
-                || operands.into_iter().any(|o| *o == Operand::Old(value))
+                || reads(rewrite, value)
         };
         let dying = read.into_iter().filter(|&v| !kept(v)).filter_map(|v| self.graph.constant(v));
         let dying: i64 = dying.map(|data| data.byte_len() as i64).sum();
@@ -220,8 +221,7 @@ impl Committer<'_> {
     /// the one that it replaces.
     fn bury(&mut self, orphans: &[ValueId], rewrite: &Rewrite) {
         let wanted = |value: ValueId| {
-            let inputs = rewrite.nodes.iter().flat_map(|n| &n.inputs);
-            inputs.chain(rewrite.aliases.iter().map(|(_, with)| with)).any(|o| *o == Operand::Old(value))
+            reads(rewrite, value)
                 || rewrite
                     .nodes
                     .iter()
@@ -285,6 +285,12 @@ impl Committer<'_> {
         }
         self.graph.add_node(node, &inputs, &outputs)
     }
+}
+
+/// Whether a value of the old graph is an operand of what a rewrite makes.
+fn reads(rewrite: &Rewrite, value: ValueId) -> bool {
+    let inputs = rewrite.nodes.iter().flat_map(|n| &n.inputs);
+    inputs.chain(rewrite.aliases.iter().map(|(_, with)| with)).any(|o| *o == Operand::Old(value))
 }
 
 /// Documentation and metadata go with the value; the overload and the device of the old operator do not.
