@@ -84,3 +84,54 @@ fn a_wrong_pass_after_bound_dims_is_named_too() {
     assert_eq!(log.culprit.as_deref(), Some("fuse-conv-bn"));
     assert_eq!(log.verification.unwrap().inputs, ["x: float[3, 2, 3, 3]"]);
 }
+
+/// An engine that answers whatever it is asked with tensors of no elements.
+struct Empty;
+
+impl Engine for Empty {
+    fn name(&self) -> &'static str {
+        "empty"
+    }
+
+    fn prepare(&self, model: &Model, _: &Bindings) -> Result<Box<dyn Session>, EngineError> {
+        Ok(Box::new(Answers(model.graph.outputs().len())))
+    }
+}
+
+struct Answers(usize);
+
+impl Session for Answers {
+    fn run(&self, _: &[TensorData]) -> Result<Vec<TensorData>, EngineError> {
+        Ok(vec![TensorData::vector::<f32>(&[]); self.0])
+    }
+}
+
+fn why_unproved(text: &str) -> String {
+    let model = crate::onnx::from_text(text).unwrap().model;
+    let options = RunOptions { engine: Some(&Empty), ..RunOptions::default() };
+    let log = run(&model, &Recipe::builtin("simplify").unwrap(), options).unwrap().1;
+    match log.verification.unwrap().outcome {
+        Outcome::CouldNotRun { why } => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_engine_is_not_asked_for_more_than_memory_holds() {
+    let head = r#"<ir_version: 10, opset_import: ["": 21]> g"#;
+    let huge = "() => (float[N] y) <int64[1] s = {1099511627776}> { y = ConstantOfShape (s) }";
+    assert!(why_unproved(&format!("{head} {huge}")).starts_with("`y` takes 4398046511104 bytes"));
+    let wide = "(float[N, 30000] x) => (float[A, B] y) <int64[2] s = {60000, 30000}> { y = Expand (x, s) }";
+    assert!(why_unproved(&format!("{head} {wide}")).starts_with("`y` takes 7200000000 bytes"));
+    let nodes: String = (1..9).map(|i| format!("v{i} = Add (v0, v0) ")).collect();
+    let sum = "y = Sum (v1, v2, v3, v4, v5, v6, v7, v8)";
+    let many = format!("(float[N, 1000000000] v0) => (float[N, 1000000000] y) {{ {nodes} {sum} }}");
+    let why = why_unproved(&format!("{head} {many}"));
+    assert!(why.starts_with("a run takes "), "{why}");
+}
+
+#[test]
+fn an_engine_that_loses_a_dim_is_not_believed() {
+    let why = why_unproved(MODEL);
+    assert_eq!(why, "the engine gives `y` the dims [0], but it has [1, 2, 3, 3]");
+}

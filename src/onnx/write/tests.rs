@@ -374,14 +374,14 @@ fn before_ir_4_a_body_holds_its_constants_as_nodes() {
 
 #[test]
 fn declarations_are_in_the_order_of_reading() {
-    let mut g = graph(&["x"], &["y"], vec![node("Relu", &["x"], &["a"]), node("Add", &["a", "k"], &["y"])]);
-    g.initializer = vec![scalar("k")];
-    g.value_info = vec![info("a"), info("k")];
+    let relu = |from, to| node("Relu", &[from], &[to]);
+    let mut g = graph(&["x"], &["y"], vec![relu("x", "a"), relu("w", "k"), node("Add", &["a", "k"], &["y"])]);
+    g.initializer = vec![scalar("w")];
+    g.value_info = ["a", "k"].map(|name| typed(name, tensor_type(vec![]))).to_vec();
     let mut folded = read_back(model(8, g));
-    let a = folded.graph.find("a").unwrap();
-    let relu = folded.graph.producer(a).unwrap().0;
-    folded.graph.remove_node(relu);
-    folded.graph.set_data(a, TensorData::scalar(1.0f32));
+    let k = folded.graph.find("k").unwrap();
+    folded.graph.remove_node(folded.graph.producer(k).unwrap().0);
+    folded.graph.set_data(k, TensorData::scalar(1.0f32));
     let written = write(folded.check().unwrap()).unwrap().proto;
     assert_eq!(write(read_back(written.clone()).check().unwrap()).unwrap().proto, written);
 }
