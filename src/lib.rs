@@ -6,7 +6,7 @@
 //! use onnxpress::{Optimizer, Recipe, load, save};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let model = load("fixtures/models/tiny_resnet.onnx")?.model;
+//! let model = load("fixtures/models/text_direction.onnx")?.model;
 //! let engine = Interpreter::default();
 //! let (smaller, report) = Optimizer::new(Recipe::load("simplify")?).verify_with(&engine).run(&model)?;
 //!

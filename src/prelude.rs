@@ -9,8 +9,8 @@ pub use crate::ir::{
     AttrValue, Attrs, DType, Dim, Function, Graph, IrError, Model, Node, NodeId, OpName, OpsetId, Origin,
     Slots, TensorData, Value, ValueId, ValueType,
 };
-pub(crate) use crate::pass::each_graph;
 pub use crate::pass::{Family, Limits, Pass, PassContext, PassMeta, Rule, Summary, Target};
+pub(crate) use crate::pass::{each_bare_graph, each_graph};
 pub use crate::rewrite::{
     AnyVar, ConstVar, EitherVar, Match, OpVar, Operand, OptVar, PatternBuilder, Rewrite, RuleFn, Scope, Skip,
 };

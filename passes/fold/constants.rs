@@ -94,7 +94,7 @@ fn evaluate(
     for &id in nodes {
         let node = graph.node(id);
         let outputs = graph.node_outputs(id);
-        if let Some(data) = plan.from_dims(id) {
+        if let Some(data) = plan.known_result(id) {
             known.extend(outputs.first().copied().flatten().map(|v| (v, data.clone())));
             continue;
         }

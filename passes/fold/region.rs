@@ -51,7 +51,7 @@ impl Plan {
     }
 
     /// The result of an operator that is known from the dims of its input.
-    pub(super) fn from_dims(&self, node: NodeId) -> Option<&TensorData> {
+    pub(super) fn known_result(&self, node: NodeId) -> Option<&TensorData> {
         self.from_dims.get(&node)
     }
 

@@ -6,7 +6,8 @@ use crate::prelude::*;
 ///
 /// The branch's outputs take over the `If`'s names; names of the branch's own values survive where they are free.
 ///
-/// *Left alone:* an `If` whose condition is not known before the model runs, or has more than one element.
+/// *Left alone:* an `If` whose condition is not known before the model runs, or has more than one element, and one
+/// whose branch is missing or has too few outputs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InlineConstantIf {}
@@ -20,7 +21,7 @@ impl Pass for InlineConstantIf {
 
     fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
         let mut summary = Summary::default();
-        each_graph(model, cx, &mut |scope, _| {
+        each_bare_graph(model, cx, &mut |scope, _| {
             // A branch may hold further Ifs, whose order among each other does not matter.
             let mut open: Vec<NodeId> = scope.graph.order()?.into_iter().rev().collect();
             while let Some(node) = open.pop() {
@@ -40,6 +41,10 @@ impl Pass for InlineConstantIf {
                     summary.skip("the branch is missing");
                     continue;
                 };
+                if body.outputs().len() < scope.graph.node(node).output_count() {
+                    summary.skip("the branch has fewer outputs than the If");
+                    continue;
+                }
                 open.extend(scope.splice(node, body, &Slots::new(), META.id)?);
                 summary.applied += 1;
             }

@@ -19,7 +19,7 @@ impl Pass for DropDead {
         // Outer graphs come before inner ones: what a body no longer captures is dead in the next round.
         let mut changed = true;
         while std::mem::take(&mut changed) {
-            each_graph(model, cx, &mut |scope, _| {
+            each_bare_graph(model, cx, &mut |scope, _| {
                 let removed = sweep(scope, &mut summary)?;
                 changed |= removed;
                 Ok(())

@@ -20,7 +20,7 @@ impl Pass for ShareEqualInitializers {
 
     fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
         let mut summary = Summary::default();
-        each_graph(model, cx, &mut |scope, _| {
+        each_bare_graph(model, cx, &mut |scope, _| {
             let mut seen: HashMap<u64, Vec<ValueId>> = HashMap::new();
             let values: Vec<ValueId> = scope.graph.values().collect();
             for value in values {

@@ -20,7 +20,7 @@ impl Pass for MergeEqualNodes {
 
     fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
         let mut summary = Summary::default();
-        each_graph(model, cx, &mut |scope, _| {
+        each_bare_graph(model, cx, &mut |scope, _| {
             let mut seen: HashMap<u64, Vec<NodeId>> = HashMap::new();
             for node in scope.graph.order()? {
                 if !is_pure(scope.graph, node) {

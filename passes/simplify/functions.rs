@@ -7,9 +7,9 @@ use crate::prelude::*;
 /// Replace every call of a function that the model defines by the function's body, and drop the functions that nothing
 /// calls any more.
 ///
-/// *Left alone:* calls of a function that calls itself, whose body holds operators that have no exact form in the model's
+/// *Left alone:* calls of a function in the standard's own domain (a runtime may take it for an operator) or that calls itself, whose body holds operators that have no exact form in the model's
 /// opset, or that imports another version of a domain than the model; calls that leave out an input which the function
-/// returns; and functions that would become more than a million operators.
+/// returns, or ask for more outputs than it has; and functions that would become more than a million operators.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InlineFunctions {}
@@ -29,11 +29,13 @@ impl Pass for InlineFunctions {
         let functions = std::mem::take(&mut model.functions);
         let library = Library::of(&functions, model);
         if library.blocked.iter().all(Option::is_none) {
-            functions.iter().for_each(|f| cx.names.release_locals(&f.graph));
+            for function in &functions {
+                cx.names.release_locals(&function.graph);
+            }
         }
         summary.applied += functions.len() - library.reachable(&model.graph).len();
         let mut inlined: BTreeSet<usize> = BTreeSet::new();
-        each_graph(model, cx, &mut |scope, _| {
+        each_bare_graph(model, cx, &mut |scope, _| {
             let mut left: HashSet<NodeId> = HashSet::new();
             loop {
                 let nodes = scope.graph.order()?.into_iter();
@@ -93,7 +95,9 @@ impl<'f> Library<'f> {
             let other_version = |o: &OpsetId| {
                 !o.domain.is_empty() && model.opset(&o.domain).is_some_and(|version| version != o.version)
             };
-            let why = if has_opaque(&function.graph) {
+            let why = if function.op.domain.is_empty() {
+                Some("runtimes differ in whether the function or an operator of the standard is meant")
+            } else if has_opaque(&function.graph) {
                 Some("the function holds an operator without an exact newer form")
             } else if library.reach(library.callees[at].iter().copied()).contains(&at) {
                 Some("the function calls itself")
@@ -147,6 +151,9 @@ impl<'f> Library<'f> {
             returns.iter().any(|v| takes.iter().position(|i| i == v).is_some_and(absent))
         };
         let blocked = self.blocked.get(at).copied().flatten();
+        if graph.node(call).output_count() > function.graph.outputs().len() {
+            return blocked.or(Some("the call asks for more outputs than the function has"));
+        }
         blocked
             .or_else(|| returns_absent().then_some("the call leaves out an input that the function returns"))
     }

@@ -79,7 +79,7 @@ fn shown(path: &Path, stream: &str) -> String {
 
 /// A text on one line, without the control characters that a hostile name may bring to a terminal.
 pub fn one_line(text: &str) -> String {
-    escaped(text, |c| c.is_control())
+    escaped(text, char::is_control)
 }
 
 /// A text on its lines, without other control characters.

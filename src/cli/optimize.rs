@@ -66,7 +66,7 @@ pub struct Args {
     /// The engine that verifies: tract, ort, or reference (slow, exact)
     #[arg(long, default_value = DEFAULT_ENGINE)]
     engine: String,
-    /// The libonnxruntime of `--engine ort` [env: ORT_DYLIB_PATH]
+    /// The libonnxruntime of `--engine ort` [env: `ORT_DYLIB_PATH`]
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
     /// Verify on these samples (.npz, .npy) instead of random inputs
@@ -145,7 +145,6 @@ fn one(
 fn objection(report: &Report, require_verified: bool) -> Option<String> {
     let found = report.run.verification.as_ref();
     let why = match found.map(|v| &v.outcome) {
-        Some(Outcome::Equal) => return None,
         Some(Outcome::NotEqual { why }) => {
             let culprit = report.run.culprit.as_ref();
             let culprit = culprit.map_or_else(String::new, |pass| format!(" (they change with {pass})"));

@@ -11,14 +11,23 @@ pub fn covers(op: &OpName) -> bool {
 
 /// Calls whose result runtimes do not agree on beyond rounding: folding would pick a side. Each with the disagreement.
 fn disputed(call: &NodeCall<'_>) -> Option<&'static str> {
-    let align_corners = || call.attrs.str("coordinate_transformation_mode") == Some("align_corners");
+    let is = |attr: &str, values: &[&str]| call.attrs.str(attr).is_some_and(|v| values.contains(&v));
     match &*call.op.name {
         "DFT" | "STFT" => Some("onnxruntime's own sums are off by more than rounding where they cancel"),
         "MaxUnpool" if call.input(2).is_some() => {
             Some("onnxruntime reads the indices as those of another shape")
         }
-        "Resize" if align_corners() && call.input(2).is_some() => {
+        "Resize"
+            if call.input(2).is_some()
+                && is("coordinate_transformation_mode", &["align_corners", "tf_crop_and_resize"]) =>
+        {
             Some("onnxruntime and the standard's text take different lengths of the input")
+        }
+        "GridSample" if is("mode", &["cubic"]) && is("padding_mode", &["border"]) => {
+            Some("runtimes clamp the neighbours of a border differently")
+        }
+        "LSTM" | "GRU" | "RNN" if call.attrs.get("clip").is_some() => {
+            Some("runtimes clip at different places")
         }
         "Attention" if call.outputs.get(3) == Some(&true) => {
             Some("onnxruntime and the reference disagree on what the scores hold beside a mask")

@@ -125,6 +125,7 @@ pub fn by_name(name: &str, library: Option<&std::path::Path>) -> Result<Box<dyn 
         "tract" => Ok(Box::new(tract::Tract)),
         #[cfg(feature = "ort")]
         "ort" => Ok(Box::new(ort::Ort::load(library)?)),
+        #[cfg(not(all(feature = "tract", feature = "ort")))]
         "tract" | "ort" => Err(EngineError::Invalid(format!("this build leaves the engine `{name}` out"))),
         _ => Err(EngineError::Invalid(format!("no engine is called `{name}`; use tract, ort or reference"))),
     }

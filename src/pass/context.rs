@@ -110,8 +110,26 @@ pub(crate) fn each_graph(
     cx: &mut PassContext<'_>,
     f: &mut dyn FnMut(&mut Scope<'_>, &mut PassContext<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    visit(model, cx, true, f)
+}
+
+/// [`each_graph`] for a pass that needs no inference.
+pub(crate) fn each_bare_graph(
+    model: &mut Model,
+    cx: &mut PassContext<'_>,
+    f: &mut dyn FnMut(&mut Scope<'_>, &mut PassContext<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    visit(model, cx, false, f)
+}
+
+fn visit(
+    model: &mut Model,
+    cx: &mut PassContext<'_>,
+    with_facts: bool,
+    f: &mut dyn FnMut(&mut Scope<'_>, &mut PassContext<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let mut names = std::mem::take(&mut cx.names);
-    let result = visit_graphs(model, &mut names, &mut |scope| f(scope, cx));
+    let result = visit_graphs(model, &mut names, with_facts, &mut |scope| f(scope, cx));
     cx.names = names;
     result
 }

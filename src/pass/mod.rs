@@ -14,8 +14,8 @@ use crate::rewrite::{PatternBuilder, RuleFn, Select};
 
 pub use crate::rewrite::CompiledRule;
 pub use crate::schema::Target;
-pub(crate) use context::each_graph;
 pub use context::{Limits, PassContext};
+pub(crate) use context::{each_bare_graph, each_graph};
 pub use set::{Member, Summary, run_members, run_set};
 
 /// What a pass is, apart from its options.

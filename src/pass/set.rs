@@ -81,7 +81,7 @@ pub fn run_members(
             let mut report = SetReport::new();
             each_graph(model, cx, &mut |scope, cx| {
                 let before = cx.limits.growth;
-                merge(&mut report, run_rules(scope, &rules, &cx.target, &mut cx.limits.growth)?);
+                merge(&mut report, run_rules(scope, &rules, &mut cx.limits.growth)?);
                 cx.limits.grown += before - cx.limits.growth;
                 Ok(())
             })?;

@@ -107,7 +107,12 @@ pub fn run(
     let mut model = original.clone();
     let bindings = prepare(&mut model, recipe, &options)?;
     let start = model.clone();
-    for step in &recipe.steps {
+    let trains = !original.meta.training.is_empty();
+    if trains && !recipe.steps.is_empty() {
+        let why = "the model has training info, which names values of the graph: no step was run";
+        run.warnings.push(why.to_owned());
+    }
+    for step in recipe.steps.iter().filter(|_| !trains) {
         if let Some(progress) = &mut options.progress {
             progress(&step.id);
         }

@@ -6,7 +6,6 @@ use super::commit::{Applied, Committer, Refusal};
 use super::matcher::match_at;
 use super::{Match, Outcome, PatternBuilder, Rewrite, Scope, Select, Skip};
 use crate::ir::{Graph, IrError, NodeId};
-use crate::schema::Target;
 
 /// The closure of a rule: reads the match, records the rewrite.
 pub type RuleFn = Box<dyn Fn(&Match<'_>, &mut Rewrite) -> Outcome + Send + Sync>;
@@ -38,7 +37,6 @@ const REACH: usize = 4;
 pub(crate) fn run_rules(
     scope: &mut Scope<'_>,
     rules: &[CompiledRule],
-    target: &Target,
     budget: &mut u64,
 ) -> Result<SetReport, IrError> {
     let mut by_root: HashMap<&'static str, Vec<usize>> = HashMap::new();
@@ -58,7 +56,7 @@ pub(crate) fn run_rules(
         for &index in candidates {
             let rule = &rules[index];
             misses.remove(&(node, index));
-            match try_rule(scope, rule, target, budget, node)? {
+            match try_rule(scope, rule, budget, node)? {
                 Tried::No => {}
                 Tried::Missed(skip) => drop(misses.insert((node, index), skip)),
                 Tried::Applied(applied) => {
@@ -90,11 +88,10 @@ enum Tried {
 fn try_rule(
     scope: &mut Scope<'_>,
     rule: &CompiledRule,
-    target: &Target,
     budget: &mut u64,
     node: NodeId,
 ) -> Result<Tried, IrError> {
-    let Scope { graph, facts, names } = scope;
+    let Scope { graph, target, facts, names } = scope;
     let Some(found) = match_at(&rule.pattern, graph, node) else { return Ok(Tried::No) };
     if !rule.select.is_all() {
         let ops = found.ops(&rule.pattern);

@@ -1,15 +1,18 @@
 //! Visiting every graph of a model, each with what is known around it, and changing it in whole steps.
 
-use super::commit::{can_alias, remove_if_dead};
+use super::alias::{can_alias, remove_if_dead};
 use super::{Names, Outcome, alias};
 use crate::analysis::{Facts, InferContext};
 use crate::ir::{Graph, IrError, Model, NodeId, Provenance, TensorData, ValueId};
+use crate::schema::Target;
 
 /// One graph of a model, on behalf of a pass over whole graphs.
 pub struct Scope<'a> {
     /// The graph. A pass reads it, and changes it through the methods of the scope.
     pub graph: &'a mut Graph,
-    /// What inference knows.
+    /// What the written graph may contain: a function has opsets of its own.
+    pub target: &'a Target,
+    /// What inference knows; nothing, for a pass that did not ask.
     pub facts: &'a mut Facts,
     /// The names of the whole model.
     pub(crate) names: &'a mut Names,
@@ -20,15 +23,21 @@ pub struct Scope<'a> {
 pub(crate) fn visit_graphs(
     model: &mut Model,
     names: &mut Names,
+    with_facts: bool,
     f: &mut dyn FnMut(&mut Scope<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut visitor = Visitor { names, f };
+    let mut visitor = Visitor { names, f, target: Target::of(model), with_facts };
     visitor.visit(&mut model.graph, None)?;
-    model.functions.iter_mut().try_for_each(|function| visitor.visit(&mut function.graph, None))
+    model.functions.iter_mut().try_for_each(|function| {
+        visitor.target = Target::asking_for(&function.opsets);
+        visitor.visit(&mut function.graph, None)
+    })
 }
 
 struct Visitor<'v> {
     names: &'v mut Names,
+    target: Target,
+    with_facts: bool,
     f: &'v mut dyn FnMut(&mut Scope<'_>) -> anyhow::Result<()>,
 }
 
@@ -36,20 +45,20 @@ impl Visitor<'_> {
     /// `around`: the facts of a body, from those of the graph outside.
     fn visit(&mut self, graph: &mut Graph, around: Option<Facts>) -> anyhow::Result<()> {
         let mut facts = match around {
-            None => Facts::of(graph, &InferContext::default()),
-            Some(facts) => facts,
+            None if self.with_facts => Facts::of(graph, &InferContext::default()),
+            facts => facts.unwrap_or_default(),
         };
-        (self.f)(&mut Scope { graph, facts: &mut facts, names: self.names })?;
+        (self.f)(&mut Scope { graph, facts: &mut facts, target: &self.target, names: self.names })?;
         let holders: Vec<NodeId> =
             graph.nodes().filter(|&n| graph.node(n).attrs.graphs().next().is_some()).collect();
         for id in holders {
             let names: Vec<String> = graph.node(id).attrs.iter().map(|a| a.name.clone()).collect();
             let mut known: Vec<Option<Facts>> =
-                names.iter().map(|name| facts.body(graph, id, name)).collect();
+                names.iter().map(|name| facts.body(graph, id, name).filter(|_| self.with_facts)).collect();
             let mut attrs = std::mem::take(&mut graph.node_mut(id).attrs);
             let result = attrs.iter_mut().zip(&mut known).try_for_each(|(attr, known)| {
                 attr.value.graphs_mut().iter_mut().try_for_each(|body| {
-                    inform(body, graph, &facts);
+                    inform(body, graph, self.with_facts.then_some(&facts));
                     self.visit(body, Some(known.take().unwrap_or_default()))
                 })
             });
@@ -62,12 +71,17 @@ impl Visitor<'_> {
 }
 
 /// Copies what the graph outside knows onto the values that a body captures.
-fn inform(body: &mut Graph, outer: &Graph, facts: &Facts) {
+fn inform(body: &mut Graph, outer: &Graph, facts: Option<&Facts>) {
     let captured: Vec<_> = body.captured_values().collect();
     for value in captured {
         if let Some(source) = outer.find(&body.value(value).name) {
-            let (ty, data) = (facts.ty(source), outer.constant(source).cloned());
-            body.edit_value(value, |v| (v.ty, v.data) = (ty, data));
+            let data = outer.constant(source).cloned();
+            body.edit_value(value, |v| {
+                v.data = data;
+                if let Some(facts) = facts {
+                    v.ty = facts.ty(source);
+                }
+            });
         }
     }
 }

@@ -15,6 +15,11 @@ impl Target {
         Self { opsets: model.opsets.clone() }
     }
 
+    /// These opsets.
+    pub fn asking_for(opsets: &[OpsetId]) -> Self {
+        Self { opsets: opsets.to_vec() }
+    }
+
     /// The opset of a domain (empty for `ai.onnx`), where it is imported.
     pub fn opset(&self, domain: &str) -> Option<i64> {
         self.opsets.iter().find(|o| o.domain == domain).map(|o| o.version)

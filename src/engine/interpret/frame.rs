@@ -129,7 +129,7 @@ impl Step<'_> {
     }
 }
 
-impl<'m> Machine<'m> {
+impl Machine<'_> {
     /// Runs a graph whose inputs are set; returns its outputs.
     pub(super) fn run(
         &self,
@@ -191,6 +191,9 @@ impl<'m> Machine<'m> {
     fn step(&self, step: &Step<'_>) -> Result<Vec<Runtime>, EngineError> {
         let node = step.node;
         if let Some(function) = self.model.function(&node.op, node.overload()) {
+            if node.op.domain.is_empty() {
+                return Err(unsupported(format!("{} is a function in the standard's own domain", node.op)));
+            }
             return self.call_function(function, step);
         }
         if let Some(opset) = node.opaque {
@@ -255,10 +258,10 @@ impl<'m> Machine<'m> {
 fn release(left: &mut [u32], frame: &mut Frame<'_>, value: ValueId) {
     let Some(count) = left.get_mut(value.index()).filter(|n| **n != u32::MAX) else { return };
     *count = count.saturating_sub(1);
-    if *count == 0 {
-        if let Some(slot) = frame.values.get_mut(value.index()) {
-            *slot = None;
-        }
+    if *count == 0
+        && let Some(slot) = frame.values.get_mut(value.index())
+    {
+        *slot = None;
     }
 }
 

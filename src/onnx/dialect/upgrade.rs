@@ -1,10 +1,13 @@
 //! The way up: every node in the newest form of its operator.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::ir::{AsRead, Graph, IrError, Model, NodeId, Origin, TensorData, Value, ValueType, opset_of};
+use crate::ir::{
+    AsRead, Function, Graph, IrError, Model, NodeId, Origin, TensorData, Value, ValueType, opset_of,
+};
 use crate::schema::{self, NEWEST_OPSET};
 
 use super::draft::{Draft, Input, Outcome, Source, refuse};
@@ -19,12 +22,33 @@ use super::table::{RENAMINGS, Step, step_after};
 pub(crate) fn upgrade(model: &mut Model) -> Result<(), IrError> {
     let mut names = model.value_names();
     let opset = opset_of(&model.opsets, "").unwrap_or(1);
+    let clashes = |f: &&Function| f.op.domain.is_empty() && schema::versions("", &f.op.name).next().is_some();
+    let clashes: HashSet<Arc<str>> =
+        model.functions.iter().filter(clashes).map(|f| Arc::clone(&f.op.name)).collect();
+    if !clashes.is_empty() {
+        set_aside(&mut model.graph, &clashes, opset);
+        model.functions.iter_mut().for_each(|f| set_aside(&mut f.graph, &clashes, opset));
+    }
     upgrade_graph(&mut model.graph, opset, Facts::default(), &mut names)?;
     for function in &mut model.functions {
         let opset = opset_of(&function.opsets, "").unwrap_or(opset);
         upgrade_graph(&mut function.graph, opset, Facts::default(), &mut names)?;
     }
     Ok(())
+}
+
+/// Makes nodes opaque that may mean a function of the model as well as the standard's operator of that name: the
+/// standard leaves it to the runtime which one is taken.
+fn set_aside(graph: &mut Graph, clashes: &HashSet<Arc<str>>, opset: i64) {
+    let nodes: Vec<NodeId> = graph.nodes().collect();
+    for id in nodes {
+        let node = graph.node_mut(id);
+        if node.op.domain.is_empty() && clashes.contains(&node.op.name) {
+            (node.opaque, node.read_at) = (Some(opset), Some(opset));
+        }
+        let bodies = node.attrs.iter_mut().flat_map(|a| a.value.graphs_mut());
+        bodies.for_each(|body| set_aside(body, clashes, opset));
+    }
 }
 
 fn upgrade_graph(
@@ -35,7 +59,7 @@ fn upgrade_graph(
 ) -> Result<(), IrError> {
     for id in graph.order()? {
         let outer = facts.for_bodies(graph, id);
-        if graph.node(id).op.domain.is_empty() {
+        if graph.node(id).op.domain.is_empty() && graph.node(id).opaque.is_none() {
             facts.follow(graph, id, opset);
             graph.node_mut(id).read_at = Some(opset);
             upgrade_node(graph, id, opset, &facts, names)?;

@@ -17,6 +17,8 @@ pub(super) struct Target<'a> {
     pub names: &'a Names<'a>,
     /// What is known of the values that a body captures.
     pub captured: &'a Captured,
+    /// Whether a body may hold initializers: before IR 4 each is an input too, and the inputs of a body are its caller's.
+    pub body_initializers: bool,
 }
 
 /// The names of a model's values, and those that were made up since.

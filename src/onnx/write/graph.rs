@@ -16,15 +16,20 @@ use crate::onnx::proto::{
 
 /// The graph of the model.
 pub(super) fn main(graph: &Graph, ir_version: i64, target: Target<'_>) -> Result<GraphProto, OnnxError> {
-    write(graph, ir_version < 4, target)
+    write(graph, ir_version < 4, true, target)
 }
 
 /// The body of a node.
 pub(super) fn body(graph: &Graph, target: Target<'_>) -> Result<GraphProto, OnnxError> {
-    write(graph, false, target)
+    write(graph, false, target.body_initializers, target)
 }
 
-fn write(graph: &Graph, lists_constants: bool, target: Target<'_>) -> Result<GraphProto, OnnxError> {
+fn write(
+    graph: &Graph,
+    lists_constants: bool,
+    has_initializers: bool,
+    target: Target<'_>,
+) -> Result<GraphProto, OnnxError> {
     let forms = forms(graph, target)?;
     let constants = Constants::of(graph, &forms.nodes);
     let is_listed = |id: &ValueId| lists_constants && graph.is_listed(*id);
@@ -34,30 +39,33 @@ fn write(graph: &Graph, lists_constants: bool, target: Target<'_>) -> Result<Gra
     let info = |id: &ValueId| types::value_info(graph.value(*id));
     let mut input: Vec<_> = inputs.iter().map(info).collect();
     let (mut initializer, mut sparse_initializer) = (Vec::new(), Vec::new());
-    for value in constants.all().map(|id| graph.value(id)) {
-        if let Some(data) = &value.data {
-            let mut proto = tensor::tensor(data);
-            proto.name = Some(value.name.clone());
-            initializer.push(proto);
-        } else if let Some(data) = &value.sparse {
-            sparse_initializer.push(tensor::sparse(data, Some(&value.name)));
+    let mut node = nodes(graph, &forms, target)?;
+    if has_initializers {
+        for value in constants.all().map(|id| graph.value(id)) {
+            if let Some(data) = &value.data {
+                initializer.push(TensorProto { name: Some(value.name.clone()), ..tensor::tensor(data) });
+            } else if let Some(data) = &value.sparse {
+                sparse_initializer.push(tensor::sparse(data, Some(&value.name)));
+            }
         }
-    }
-    for (name, data) in forms.nodes.iter().flat_map(|(_, form)| form.made()) {
-        initializer.push(TensorProto { name: Some(name.to_owned()), ..tensor::tensor(data) });
-        if lists_constants && graph.listed == ListedConstants::All {
-            input.push(types::value_info(&made(name, data)));
+        for (name, data) in forms.nodes.iter().flat_map(|(_, form)| form.made()) {
+            initializer.push(TensorProto { name: Some(name.to_owned()), ..tensor::tensor(data) });
+            if lists_constants && graph.listed == ListedConstants::All {
+                input.push(types::value_info(&made(name, data)));
+            }
         }
+    } else {
+        node = with_constants(graph, &constants, &forms, node, target);
     }
     Ok(GraphProto {
-        node: nodes(graph, &forms, target)?,
+        node,
         name: Some(graph.name.clone()),
         initializer,
         sparse_initializer,
         doc_string: graph.doc.clone(),
         input,
         output: graph.outputs().iter().map(info).collect(),
-        value_info: infos(graph, &declared),
+        value_info: infos(graph, &forms, &declared),
         quantization_annotation: graph.annotations.iter().map(annotation).collect(),
         metadata_props: entries(&graph.metadata),
     })
@@ -73,14 +81,24 @@ pub(super) fn function_body(
     proto.input = graph.inputs().iter().map(name).collect();
     proto.output = graph.outputs().iter().map(name).collect();
     let forms = forms(graph, target)?;
-    // A function has no initializers: what a pass made constant is a node.
     let constants = Constants::of(graph, &forms.nodes);
+    proto.node = with_constants(graph, &constants, &forms, nodes(graph, &forms, target)?, target);
+    proto.value_info = infos(graph, &forms, &HashSet::new());
+    Ok(())
+}
+
+/// The operators, after what a pass made constant: as operators too, where there can be no initializers.
+fn with_constants(
+    graph: &Graph,
+    constants: &Constants,
+    forms: &Forms<'_>,
+    nodes: Vec<NodeProto>,
+    target: Target<'_>,
+) -> Vec<NodeProto> {
     let made = forms.nodes.iter().flat_map(|(_, form)| form.made()).map(|(name, data)| made(name, data));
     let made: Vec<_> = made.filter_map(|value| constant_node(&value, target)).collect();
     let constants = constants.all().filter_map(|id| constant_node(graph.value(id), target));
-    proto.node = constants.chain(made).chain(nodes(graph, &forms, target)?).collect();
-    proto.value_info = infos(graph, &HashSet::new());
-    Ok(())
+    constants.chain(made).chain(nodes).collect()
 }
 
 /// The forms of all nodes, in order.
@@ -147,10 +165,12 @@ fn merged(inputs: &[ValueId], listed: &[ValueId]) -> Vec<ValueId> {
     all
 }
 
-/// Declarations of values that are neither inputs nor outputs.
-fn infos(graph: &Graph, elsewhere: &HashSet<ValueId>) -> Vec<ValueInfoProto> {
+/// Declarations of values that are neither inputs nor outputs, in the order in which reading the file meets the values.
+fn infos(graph: &Graph, forms: &Forms<'_>, elsewhere: &HashSet<ValueId>) -> Vec<ValueInfoProto> {
     let is_declared = |id: &ValueId| graph.value(*id).declared && !elsewhere.contains(id);
-    graph.values().filter(is_declared).map(|id| types::value_info(graph.value(id))).collect()
+    let given = graph.values().filter(|&id| graph.producer(id).is_none());
+    let made = forms.nodes.iter().flat_map(|&(id, _)| graph.node_outputs(id).into_iter().flatten());
+    given.chain(made).filter(is_declared).map(|id| types::value_info(graph.value(id))).collect()
 }
 
 fn nodes(graph: &Graph, forms: &Forms<'_>, target: Target<'_>) -> Result<Vec<NodeProto>, OnnxError> {

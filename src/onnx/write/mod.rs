@@ -35,6 +35,7 @@ fn message(model: Checked<'_>) -> Result<ModelProto, OnnxError> {
         opset: opset_of(&model.opsets, "").unwrap_or(1),
         names: &names,
         captured: &Captured::default(),
+        body_initializers: meta.ir_version >= 4,
     };
     Ok(ModelProto {
         ir_version: (meta.ir_version != 0).then_some(meta.ir_version),
