@@ -59,6 +59,8 @@ fn a_wrong_pass_is_not_equal_and_is_named() {
     for recipe in [
         "extends: simplify",
         "steps: [drop-identity, fuse-conv-bn, fuse-matmul-add]",
+        "steps: [{ fixpoint: [fuse-conv-bn, fuse-matmul-add, drop-dead] }]",
+        "steps: [{ fixpoint: [fuse-matmul-add, fuse-conv-bn] }]",
         "steps: [{ fixpoint: [fuse-matmul-add] }, { fixpoint: [drop-dead, fuse-conv-bn] }]",
     ] {
         for wrong in ["fuse-conv-bn", "fuse-matmul-add"] {
