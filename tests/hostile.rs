@@ -1,5 +1,13 @@
 //! Bad input: one line that says what and where, no panic, nothing left behind, and soon.
 #![allow(
+    clippy::cloned_ref_to_slice_refs,
+    clippy::format_collect,
+    clippy::format_push_string,
+    clippy::match_wild_err_arm,
+    clippy::pedantic,
+    reason = "bytes and texts are put together as they read"
+)]
+#![allow(
     missing_docs,
     clippy::unwrap_used,
     clippy::cast_sign_loss,

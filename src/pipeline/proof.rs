@@ -12,6 +12,7 @@ const LARGEST: u64 = 1 << 32;
 const TOGETHER: u64 = 1 << 34;
 
 /// The original's answers; or the verdict, where it cannot be run or its answers cannot be believed.
+#[allow(clippy::result_large_err, reason = "the verdict is the other answer, once a run")]
 pub(super) fn begin<'e>(
     original: &Model,
     engine: &'e dyn Engine,

@@ -123,7 +123,7 @@ fn an_engine_is_not_asked_for_more_than_memory_holds() {
     assert!(why_unproved(&format!("{head} {huge}")).starts_with("`y` takes 4398046511104 bytes"));
     let wide = "(float[N, 30000] x) => (float[A, B] y) <int64[2] s = {60000, 30000}> { y = Expand (x, s) }";
     assert!(why_unproved(&format!("{head} {wide}")).starts_with("`y` takes 7200000000 bytes"));
-    let nodes: String = (1..9).map(|i| format!("v{i} = Add (v0, v0) ")).collect();
+    let nodes = (1..9).map(|i| format!("v{i} = Add (v0, v0)")).collect::<Vec<_>>().join(" ");
     let sum = "y = Sum (v1, v2, v3, v4, v5, v6, v7, v8)";
     let many = format!("(float[N, 1000000000] v0) => (float[N, 1000000000] y) {{ {nodes} {sum} }}");
     let why = why_unproved(&format!("{head} {many}"));

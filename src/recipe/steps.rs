@@ -71,6 +71,7 @@ impl Step {
 
 /// The steps of one recipe file, and the ids that it gives.
 #[derive(Default)]
+#[allow(clippy::struct_field_names, reason = "the key of the recipe")]
 pub(super) struct Steps {
     pub steps: Vec<Step>,
     ids: Vec<(String, Place)>,

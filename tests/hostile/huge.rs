@@ -64,6 +64,11 @@ fn constants_of_2_to_the_60_elements_are_not_made() {
         "Range",
         "() => (double[N] y) <double a = {0}, double b = {1}, double c = {0}> { y = Range (a, b, c) }",
     );
+}
+
+#[test]
+fn huge_borders_and_images_are_not_made() {
+    let huge = "1152921504606846976";
     bounded(
         "OneHot",
         &format!(

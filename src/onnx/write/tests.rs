@@ -364,7 +364,7 @@ fn before_ir_4_a_body_holds_its_constants_as_nodes() {
         let written = write(model.check().unwrap()).unwrap().proto;
         for attr in &written.graph.as_ref().unwrap().node[0].attribute {
             let body = attr.g.as_ref().unwrap();
-            let ops: Vec<_> = body.node.iter().map(|n| n.op_type()).collect();
+            let ops: Vec<_> = body.node.iter().map(NodeProto::op_type).collect();
             assert_eq!(ops, if is_node { vec!["Constant", "Add"] } else { vec!["Add"] });
             assert_eq!(body.initializer.len(), usize::from(!is_node));
         }
