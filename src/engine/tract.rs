@@ -1,7 +1,7 @@
 //! The engine tract: pure Rust, always there. This file and its siblings are the only ones that name it.
 //!
-//! tract can be wrong, can lack an operator and can panic. So a single node is evaluated only where [`allow`] says
-//! why tract is right, a whole model is refused with the list of what tract lacks, and every call passes [`guarded`].
+//! tract can be wrong, can lack an operator and can panic. So a single node is evaluated only where `allow` says
+//! why tract is right, a whole model is refused with the list of what tract lacks, and every call passes `guarded`.
 
 mod allow;
 mod convert;

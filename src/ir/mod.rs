@@ -3,7 +3,7 @@
 //! ONNX itself is bipartite: names, types, shapes and initializers are facts about *values*, and an operator reads
 //! and writes values by slot. So both are vertices of one `petgraph::StableDiGraph`, and the edges carry the slots.
 //!
-//! Invariants, which [`Graph::check`] proves and hands out as a [`Checked`]:
+//! Invariants, which [`Model::check`] proves and hands out as a [`Checked`]:
 //!
 //! * every value has a name that is unique in its graph, and at most one producer;
 //! * a value is produced by a node, or is an input of the graph, or has data, or is captured from the graph outside;

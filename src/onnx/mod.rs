@@ -39,7 +39,7 @@ pub struct Loaded {
     pub bytes: u64,
 }
 
-/// The protobuf form of a model, in memory: what [`save`] writes where no external data is asked for.
+/// The protobuf form of a model, in memory: what [`save()`] writes where no external data is asked for.
 ///
 /// # Errors
 /// A node that the target opset has no form for.

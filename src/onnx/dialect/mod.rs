@@ -1,6 +1,6 @@
 //! One opset dialect inside, the user's opset outside.
 //!
-//! [`upgrade`] raises every operator of the standard to its newest form that means exactly the same; a node without one
+//! [`upgrade()`] raises every operator of the standard to its newest form that means exactly the same; a node without one
 //! stays as it was and is opaque. [`form_of`] says how a node is written at an opset: untouched nodes of the file's own
 //! opset as the file had them, all others lowered. What an opset cannot say exactly is an [`Unsayable`].
 //!

@@ -84,7 +84,7 @@ pub struct TextError {
     pub(crate) message: String,
 }
 
-/// What [`print_model`] leaves out.
+/// What [`print_model()`] leaves out.
 #[derive(Debug, Clone)]
 pub(crate) struct PrintOptions {
     /// A tensor with more elements than this is declared without its data.
@@ -103,7 +103,7 @@ pub(crate) fn parse_model(text: &str) -> Result<ModelProto, TextError> {
     parse_model::parse(&mut lex::Cursor::new(text)?)
 }
 
-/// Writes a model so that [`parse_model`] reads it back, apart from what the module's introduction lists as lost.
+/// Writes a model so that [`parse_model()`] reads it back, apart from what the module's introduction lists as lost.
 pub(crate) fn print_model(model: &ModelProto, options: &PrintOptions) -> String {
     print_model::print(model, options)
 }
