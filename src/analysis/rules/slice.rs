@@ -30,6 +30,11 @@ fn clamped(at: &Expr, size: &Expr, calc: &mut Calc<'_>) -> Option<Expr> {
     Some(calc.min(at, size))
 }
 
+/// Backwards to the largest number: by the standard's text that takes nothing, by onnxruntime everything.
+fn is_disputed(end: i64) -> bool {
+    end == TO_THE_END || end == i64::MAX
+}
+
 /// How many elements `start..end` by `step` takes of an axis.
 fn taken(size: &Expr, start: &Expr, end: &Expr, step: i64, calc: &mut Calc<'_>) -> Option<Expr> {
     if step > 0 {
@@ -50,7 +55,7 @@ fn taken(size: &Expr, start: &Expr, end: &Expr, step: i64, calc: &mut Calc<'_>) 
         return Some(calc.div_ceil(&len, step));
     }
     let back = step.checked_neg().filter(|n| *n > 0)?;
-    let (start, end) = (start.known()?, end.known()?);
+    let (start, end) = (start.known()?, end.known().filter(|&end| !is_disputed(end))?);
     if (start == -1 || start >= TO_THE_END) && end <= -TO_THE_END {
         return Some(calc.div_ceil(size, back));
     }
@@ -108,6 +113,8 @@ fn picked(n: i64, start: i64, end: i64, step: i64) -> Option<Box<dyn Iterator<It
     Some(if step > 0 {
         let range = place(start).clamp(0, n)..place(end).clamp(0, n);
         Box::new(range.step_by(stride).map(|i| i as usize))
+    } else if is_disputed(end) {
+        return None;
     } else {
         let range = place(end).clamp(-1, n - 1) + 1..place(start).clamp(-1, n - 1) + 1;
         Box::new(range.rev().step_by(stride).map(|i| i as usize))
@@ -202,4 +209,19 @@ pub(super) fn center_crop_pad(call: &Call<'_>, calc: &mut Calc<'_>) -> Outs {
         *out.get_mut(axis)? = size;
     }
     dims(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::picked;
+
+    #[test]
+    fn backwards_to_the_largest_number_is_left_open() {
+        let taken = |end, step| picked(3, -1, end, step).map(Iterator::collect::<Vec<_>>);
+        for largest in [i64::MAX, i32::MAX.into()] {
+            assert_eq!(taken(largest, 1), Some(vec![2]));
+            assert_eq!(taken(largest, -1), None);
+        }
+        assert_eq!(taken(i64::MIN, -1), Some(vec![2, 1, 0]));
+    }
 }
