@@ -1,5 +1,7 @@
 //! Quantization annotations, which the text syntax has no place for: what they name stays, under its name.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use onnxpress::ir::{Model, QuantAnnotation};
 use onnxpress::onnx;
 use onnxpress::pass::{PassContext, run_set};

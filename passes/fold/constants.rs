@@ -87,11 +87,14 @@ fn evaluate(
     frontier: &[ValueId],
 ) -> anyhow::Result<Result<Results, (NodeId, String)>> {
     let graph = &*scope.graph;
+    let kept: BTreeSet<ValueId> = frontier.iter().copied().collect();
     let mut known: HashMap<ValueId, TensorData> = HashMap::new();
+    let mut last = last_readers(graph, nodes);
+    last.retain(|value, _| !kept.contains(value));
     for &id in nodes {
         let node = graph.node(id);
         let outputs = graph.node_outputs(id);
-        if let Some(data) = plan.from_dims(id) {
+        if let Some(data) = plan.known_result(id) {
             known.extend(outputs.first().copied().flatten().map(|v| (v, data.clone())));
             continue;
         }
@@ -112,9 +115,12 @@ fn evaluate(
                     return Ok(Err((id, why)));
                 }
                 known.extend(outputs.iter().zip(made).filter_map(|(v, data)| Some(((*v)?, data))));
+                for value in slots.into_iter().flatten().filter(|v| last.get(v) == Some(&id)) {
+                    known.remove(&value);
+                }
             }
             Err(EngineError::TooLarge { bytes, .. }) if bytes > ANY_MEMORY => {
-                bail!("{} would make a tensor of {bytes} bytes; no memory holds it", node.label())
+                bail!("{} would make a tensor of {bytes} bytes; no memory holds it", graph.node_label(id))
             }
             Err(error) => {
                 let (op, why) = (node.op.to_string(), error.to_string());
@@ -123,6 +129,11 @@ fn evaluate(
         }
     }
     Ok(Ok(frontier.iter().filter_map(|v| Some((*v, known.remove(v)?))).collect()))
+}
+
+/// The last of the nodes that reads each value.
+fn last_readers(graph: &Graph, nodes: &[NodeId]) -> HashMap<ValueId, NodeId> {
+    nodes.iter().flat_map(|&n| graph.node_inputs(n).into_iter().flatten().map(move |v| (v, n))).collect()
 }
 
 /// Bytes of results whose size inference did not know.

@@ -51,7 +51,7 @@ impl Plan {
     }
 
     /// The result of an operator that is known from the dims of its input.
-    pub(super) fn from_dims(&self, node: NodeId) -> Option<&TensorData> {
+    pub(super) fn known_result(&self, node: NodeId) -> Option<&TensorData> {
         self.from_dims.get(&node)
     }
 
@@ -208,9 +208,10 @@ fn judge(scope: &Scope<'_>, nodes: &[NodeId]) -> Judged {
 /// evaluation has a limit of its own.
 fn bytes_of(scope: &Scope<'_>, value: ValueId) -> i64 {
     let ty = scope.facts.ty(value);
-    let count = ty.known_dims().and_then(|dims| dims.iter().try_fold(1u64, |n, &d| n.checked_mul(d)));
-    let bytes = count.zip(ty.dtype()).and_then(|(n, d)| d.byte_len(n));
-    bytes.map_or(0, |n| i64::try_from(n).unwrap_or(i64::MAX))
+    let Some((dims, dtype)) = ty.known_dims().zip(ty.dtype()) else { return 0 };
+    let count = dims.iter().fold(1u64, |n, &d| n.saturating_mul(d));
+    let bytes = if dtype == DType::String { Some(count) } else { dtype.byte_len(count) };
+    bytes.and_then(|n| i64::try_from(n).ok()).unwrap_or(i64::MAX)
 }
 
 fn attr_bytes(value: &AttrValue) -> i64 {

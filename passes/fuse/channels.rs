@@ -31,7 +31,10 @@ impl Layer {
         let (channels, layout) = if node.is("Conv") {
             (dims[0], Layout::Rows)
         } else {
-            Skip::unless(group > 0 && dims[0] % group == 0, "group does not divide the input channels")?;
+            Skip::unless(
+                group > 0 && dims[0].is_multiple_of(group),
+                "group does not divide the input channels",
+            )?;
             let channels = dims[1].checked_mul(group);
             let channels =
                 channels.ok_or_else(|| Skip::because("group does not divide the input channels"))?;

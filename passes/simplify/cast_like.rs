@@ -4,7 +4,7 @@ use crate::prelude::*;
 
 /// Replace `CastLike` by `Cast` to the element type of its second input.
 ///
-/// The newer PyTorch exporter emits hundreds of them; as a `Cast` they fold, or vanish where the type is already right.
+/// The newer `PyTorch` exporter emits hundreds of them; as a `Cast` they fold, or vanish where the type is already right.
 ///
 /// A `Cast` that does not vanish takes a few bytes more than the `CastLike`: it names the type.
 ///

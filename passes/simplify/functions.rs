@@ -29,7 +29,9 @@ impl Pass for InlineFunctions {
         let functions = std::mem::take(&mut model.functions);
         let library = Library::of(&functions, model);
         if library.blocked.iter().all(Option::is_none) {
-            functions.iter().for_each(|f| cx.names.release_locals(&f.graph));
+            for function in &functions {
+                cx.names.release_locals(&function.graph);
+            }
         }
         summary.applied += functions.len() - library.reachable(&model.graph).len();
         let mut inlined: BTreeSet<usize> = BTreeSet::new();

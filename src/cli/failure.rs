@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::complain;
+use super::targets::is_stream;
 
 /// Why a command ends early, with the exit code that it deserves.
 pub struct Failure {
@@ -59,14 +60,26 @@ impl Failure {
 
 /// A message with the model that it is about, which it names once.
 fn named(model: &Path, why: impl Display) -> String {
-    let name = if model == Path::new("-") { "standard input".into() } else { model.display().to_string() };
     let why = why.to_string();
-    if why.contains(&format!("`{name}`")) { why } else { format!("{name}: {why}") }
+    if names(&why, model, "standard input") {
+        why
+    } else {
+        format!("{}: {why}", shown(model, "standard input"))
+    }
+}
+
+/// Whether a message says which file it is about; `stream` is what `-` stands for.
+pub fn names(why: &str, path: &Path, stream: &str) -> bool {
+    why.contains(&format!("`{}`", shown(path, stream)))
+}
+
+fn shown(path: &Path, stream: &str) -> String {
+    if is_stream(path) { stream.to_owned() } else { path.display().to_string() }
 }
 
 /// A text on one line, without the control characters that a hostile name may bring to a terminal.
 pub fn one_line(text: &str) -> String {
-    escaped(text, |c| c.is_control())
+    escaped(text, char::is_control)
 }
 
 /// A text on its lines, without other control characters.

@@ -11,6 +11,7 @@ use onnxpress::{
     Outcome, Recipe, Report, SaveOptions, encoded_size, load, save,
 };
 
+use super::failure::names;
 use super::targets::{Places, is_stream};
 use super::{Failure, binding, complain, engine_of, on_terminal, pair, print, say};
 
@@ -65,7 +66,7 @@ pub struct Args {
     /// The engine that verifies: tract, ort, or reference (slow, exact)
     #[arg(long, default_value = DEFAULT_ENGINE)]
     engine: String,
-    /// The libonnxruntime of `--engine ort` [env: ORT_DYLIB_PATH]
+    /// The libonnxruntime of `--engine ort` [env: `ORT_DYLIB_PATH`]
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
     /// Verify on these samples (.npz, .npy) instead of random inputs
@@ -144,7 +145,6 @@ fn one(
 fn objection(report: &Report, require_verified: bool) -> Option<String> {
     let found = report.run.verification.as_ref();
     let why = match found.map(|v| &v.outcome) {
-        Some(Outcome::Equal) => return None,
         Some(Outcome::NotEqual { why }) => {
             let culprit = report.run.culprit.as_ref();
             let culprit = culprit.map_or_else(String::new, |pass| format!(" (they change with {pass})"));
@@ -167,11 +167,7 @@ fn write(args: &Args, model: &Model, (input, target): (&Path, &Path)) -> Result<
     let at = |error: &dyn Display| {
         let why = error.to_string();
         // What names the target need not name the input.
-        if why.contains(&format!("`{}`", target.display())) {
-            Failure::failed(why)
-        } else {
-            Failure::about(input, why)
-        }
+        if names(&why, target, "standard output") { Failure::failed(why) } else { Failure::about(input, why) }
     };
     if let Some(dir) = &args.dir {
         let cause = |e| Failure::failed(format!("cannot make the directory {}: {e}", dir.display()));

@@ -28,7 +28,7 @@ pub struct Args {
     /// tract, ort, or reference
     #[arg(long, default_value = DEFAULT_ENGINE)]
     engine: String,
-    /// The libonnxruntime of `--engine ort` [env: ORT_DYLIB_PATH]
+    /// The libonnxruntime of `--engine ort` [env: `ORT_DYLIB_PATH`]
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
 }

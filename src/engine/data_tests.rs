@@ -89,7 +89,7 @@ fn an_array_with_one_axis_more_holds_an_input_a_sample() {
     let data = load(&[("x", floats(&[2, 3, 4]))], &model).unwrap();
     let batches = data.batches(9, BATCH);
     assert_eq!((batches.len(), batches[1][0].dims()), (2, &[3, 4][..]));
-    assert_eq!(batches[1][0].to_f64s().unwrap()[0], 12.0);
+    assert_eq!(batches[1][0].to_f64s().unwrap()[0].to_bits(), 12f64.to_bits());
 }
 
 #[test]

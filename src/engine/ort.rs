@@ -63,6 +63,7 @@ impl Ort {
     }
 
     /// Prepares an encoded model that is fed these inputs.
+    #[allow(clippy::result_large_err, reason = "the errors of the crate's own builder, gone after one line")]
     fn open(&self, bytes: &[u8], inputs: Vec<String>) -> Result<Box<dyn Session>, EngineError> {
         let builder = OrtSession::builder(&self.environment).map_err(error)?;
         let session = builder
@@ -153,6 +154,7 @@ fn unsupported(what: String) -> EngineError {
 }
 
 /// onnxruntime's own words, on one line.
+#[allow(clippy::needless_pass_by_value, reason = "it is what `map_err` hands over")]
 fn error<R>(error: ort::Error<R>) -> EngineError {
     let line = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
     let lacks = [

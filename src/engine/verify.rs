@@ -69,6 +69,21 @@ pub enum Outcome {
     },
 }
 
+impl Verification {
+    /// A verdict without any run.
+    pub(crate) fn of(engine: &dyn Engine, options: &VerifyOptions, outcome: Outcome) -> Self {
+        Self {
+            engine: engine.name().to_owned(),
+            outcome,
+            runs: 0,
+            seed: options.data.is_none().then_some(options.seed),
+            inputs: Vec::new(),
+            blind: false,
+            outputs: Vec::new(),
+        }
+    }
+}
+
 /// Runs the original and the result on the same inputs and compares them.
 pub fn verify(
     original: &Model,
@@ -118,15 +133,7 @@ impl<'e> Verifier<'e> {
 
     /// Compares a result with the original.
     pub fn check(&mut self, result: &Model) -> Verification {
-        let mut found = Verification {
-            engine: self.engine.name().to_owned(),
-            outcome: Outcome::Equal,
-            runs: 0,
-            seed: self.options.data.is_none().then_some(self.options.seed),
-            inputs: Vec::new(),
-            blind: false,
-            outputs: Vec::new(),
-        };
+        let mut found = Verification::of(self.engine, &self.options, Outcome::Equal);
         let reference = match &mut self.reference {
             Ok(reference) => reference,
             Err(error) => {

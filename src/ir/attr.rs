@@ -86,7 +86,7 @@ impl AttrValue {
 
     /// Whether two values are equal bit for bit. Bodies never are: their equality is not decided here.
     pub fn same(&self, other: &Self) -> bool {
-        use AttrValue::*;
+        use AttrValue::{Float, Floats, Int, Ints, Ref, String, Strings, Tensor, Tensors, Type, Types};
         match (self, other) {
             (Float(a), Float(b)) => a.to_bits() == b.to_bits(),
             (Int(a), Int(b)) => a == b,

@@ -45,7 +45,7 @@ impl Graph {
             if !producer && !given && !self.is_input(id) {
                 return Err(match self.uses(id).first() {
                     Some(&(node, _)) => IrError::Dangling {
-                        node: self.node(node).label(),
+                        node: self.node_label(node),
                         name: value.name.clone(),
                         place: self.label(),
                     },
@@ -74,7 +74,10 @@ impl Graph {
             captured.sort_unstable();
             captured.dedup();
             if captured != self.captures(id) {
-                return Err(broken(format!("the capture edges of {} do not match its bodies", node.label())));
+                return Err(broken(format!(
+                    "the capture edges of {} do not match its bodies",
+                    self.node_label(id)
+                )));
             }
         }
         Ok(())

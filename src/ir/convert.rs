@@ -8,7 +8,9 @@ use super::{DType, Element, TensorData};
 impl TensorData {
     /// The elements of any integer or boolean type that fits 64 signed bits, packed types included.
     pub fn to_i64s(&self) -> Option<Vec<i64>> {
-        use DType::*;
+        use DType::{
+            Bool, Int2, Int4, Int8, Int16, Int32, Int64, Uint2, Uint4, Uint8, Uint16, Uint32, Uint64,
+        };
         let bytes = self.bytes()?;
         Some(match self.dtype() {
             Int64 => self.to_vec()?,

@@ -13,11 +13,14 @@ use memmap2::MmapMut;
 use super::tensor::{Payload, element_count};
 use super::{DType, IrError, TensorData};
 
+/// From the source's elements to those of the result.
+type Compute = dyn Fn(&TensorData) -> Option<Bytes> + Send + Sync;
+
 /// Elements that are computed from another tensor when they are needed.
 pub(super) struct Deferred {
     source: TensorData,
     what: Vec<u64>,
-    compute: Box<dyn Fn(&TensorData) -> Option<Bytes> + Send + Sync>,
+    compute: Box<Compute>,
     len: u64,
     done: OnceLock<Bytes>,
     stand_in: OnceLock<Bytes>,

@@ -113,13 +113,16 @@ impl DType {
 
     /// Whether this is a 16- to 64-bit float, which arithmetic on weights reads and writes.
     pub const fn has_f64s(self) -> bool {
-        use DType::*;
+        use DType::{Bfloat16, Double, Float, Float16};
         matches!(self, Float | Float16 | Double | Bfloat16)
     }
 
     /// Whether this is one of the 4- to 8-bit floating-point types.
     pub const fn is_small_float(self) -> bool {
-        use DType::*;
+        use DType::{
+            Float4e2m1, Float6e2m3, Float6e3m2, Float8e4m3fn, Float8e4m3fnuz, Float8e5m2, Float8e5m2fnuz,
+            Float8e8m0,
+        };
         matches!(
             self,
             Float8e4m3fn
@@ -135,7 +138,7 @@ impl DType {
 
     /// Whether this is an integer type of any width; booleans are not.
     pub const fn is_int(self) -> bool {
-        use DType::*;
+        use DType::{Int2, Int4, Int8, Int16, Int32, Int64, Uint2, Uint4, Uint8, Uint16, Uint32, Uint64};
         matches!(
             self,
             Uint8 | Int8 | Uint16 | Int16 | Int32 | Int64 | Uint32 | Uint64 | Uint4 | Int4 | Uint2 | Int2
@@ -144,7 +147,7 @@ impl DType {
 
     /// Whether this is a signed integer type.
     pub const fn is_signed_int(self) -> bool {
-        use DType::*;
+        use DType::{Int2, Int4, Int8, Int16, Int32, Int64};
         matches!(self, Int8 | Int16 | Int32 | Int64 | Int4 | Int2)
     }
 }

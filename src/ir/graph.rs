@@ -201,6 +201,17 @@ impl Graph {
         found
     }
 
+    /// What messages call a node: by its name, or by what it makes.
+    pub fn node_label(&self, id: NodeId) -> String {
+        let node = self.node(id);
+        match self.node_outputs(id).into_iter().flatten().next() {
+            Some(output) if node.name.is_empty() => {
+                format!("the {} node that makes `{}`", node.op, self.value(output).name)
+            }
+            _ => node.label(),
+        }
+    }
+
     /// The node that produces a value, and the output slot.
     pub fn producer(&self, id: ValueId) -> Option<(NodeId, usize)> {
         self.topo.edges_directed(id.0, Incoming).find_map(|e| match *e.weight() {

@@ -47,7 +47,7 @@ impl Graph {
         let stuck = self.nodes().filter(|n| waits[n.0.index()] > 0);
         // A node that waits may only follow a cycle; one that also feeds a waiting node is closer to it.
         let on_cycle = stuck.filter(|n| self.reaches_itself(*n)).min_by_key(|n| (self.node(*n).position, *n));
-        let node = on_cycle.map_or_else(|| "its nodes".to_owned(), |n| self.node(n).label());
+        let node = on_cycle.map_or_else(|| "its nodes".to_owned(), |n| self.node_label(n));
         IrError::Cycle { node, place: self.label() }
     }
 

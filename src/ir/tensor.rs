@@ -305,5 +305,5 @@ pub(crate) fn element_count(dims: &[u64]) -> Option<u64> {
     if dims.contains(&0) {
         return Some(0);
     }
-    dims.iter().try_fold(1u64, |n, &d| n.checked_mul(d)).filter(|&n| n <= isize::MAX as u64)
+    dims.iter().try_fold(1u64, |n, &d| n.checked_mul(d)).filter(|&n| isize::try_from(n).is_ok())
 }

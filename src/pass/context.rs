@@ -15,14 +15,36 @@ pub struct Limits {
     pub growth: u64,
     /// Bytes by which they have grown it.
     pub grown: u64,
-    /// The largest tensor that folding may make, in bytes.
+    /// The largest tensor that folding may make on its way, in bytes.
     pub tensor: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { growth: 4096, grown: 0, tensor: 1 << 31 }
+        Self { growth: 4096, grown: 0, tensor: SMALL }
     }
+}
+
+/// What may be made of the smallest model.
+const SMALL: u64 = 256 << 20;
+/// What may be made of the largest.
+const LARGE: u64 = 1 << 31;
+
+impl Limits {
+    /// The limits for a model: what is made on the way may be a few times as large as what the model holds, so that a
+    /// few bytes cannot ask for all the memory there is.
+    fn of(model: &Model) -> Self {
+        let held = model.functions.iter().map(|f| &f.graph).chain([&model.graph]).map(held);
+        let held = held.fold(0u64, u64::saturating_add);
+        Self { tensor: held.saturating_mul(4).clamp(SMALL, LARGE), ..Self::default() }
+    }
+}
+
+/// Bytes of the constants of a graph and its bodies.
+fn held(graph: &Graph) -> u64 {
+    let own = graph.values().filter_map(|v| graph.value(v).data.as_ref()).map(TensorData::byte_len);
+    let bodies = graph.nodes().flat_map(|n| graph.node(n).attrs.graphs()).map(held);
+    own.chain(bodies).fold(0, u64::saturating_add)
 }
 
 /// What a pass may know and use besides the model.
@@ -49,7 +71,7 @@ impl<'a> PassContext<'a> {
     ) -> Self {
         Self {
             target: Target::of(model),
-            limits: Limits::default(),
+            limits: Limits::of(model),
             select: Select::default(),
             warnings: Vec::new(),
             names: Names::of(model),

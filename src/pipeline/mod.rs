@@ -2,6 +2,9 @@
 
 mod bind;
 mod culprit;
+mod proof;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -9,7 +12,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::engine::compare::Tolerance;
-use crate::engine::verify::{Outcome, Verification, Verifier, VerifyOptions};
+use crate::engine::verify::{Outcome, Verification, VerifyOptions};
 use crate::engine::{Bindings, Engine, fold};
 use crate::ir::{IrError, Model};
 use crate::pass::{Member, Pass, PassContext, Summary, run_members};
@@ -124,12 +127,16 @@ pub fn run(
             data: options.data.take(),
             bindings,
         };
-        let mut verifier = Verifier::new(original, engine, &verify);
-        let verification = verifier.check(&model);
-        if matches!(verification.outcome, Outcome::NotEqual { .. }) {
-            run.culprit = culprit::find(&start, recipe, &mut verifier);
-        }
-        run.verification = Some(verification);
+        run.verification = Some(match proof::begin(original, engine, &verify) {
+            Err(verdict) => verdict,
+            Ok(mut verifier) => {
+                let found = verifier.check(&model);
+                if matches!(found.outcome, Outcome::NotEqual { .. }) {
+                    run.culprit = culprit::find(&start, recipe, &mut verifier);
+                }
+                found
+            }
+        });
     }
     Ok((model, run))
 }

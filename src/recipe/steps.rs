@@ -9,6 +9,9 @@ use crate::rewrite::{Select, Selector};
 /// The name of a set of steps, and its id unless it has another.
 const FIXPOINT: &str = "fixpoint";
 
+/// The most steps, those in sets and those inherited included.
+const MAX_STEPS: usize = 1000;
+
 /// The keys that every pass takes besides its own options.
 pub(super) const COMMON: &[&str] = &["id", "only", "ignore"];
 
@@ -68,9 +71,11 @@ impl Step {
 
 /// The steps of one recipe file, and the ids that it gives.
 #[derive(Default)]
+#[allow(clippy::struct_field_names, reason = "the key of the recipe")]
 pub(super) struct Steps {
     pub steps: Vec<Step>,
     ids: Vec<(String, Place)>,
+    count: usize,
 }
 
 impl Steps {
@@ -120,6 +125,10 @@ impl Steps {
     }
 
     fn step(&mut self, tree: &Tree, in_set: bool) -> Result<Step, RecipeError> {
+        self.count += 1;
+        if self.count > MAX_STEPS {
+            return Err(tree.place.error(format!("a recipe has at most {MAX_STEPS} steps")));
+        }
         let wanted = "a pass, or a pass with its options";
         match &tree.kind {
             Kind::Text(name) => {

@@ -55,10 +55,10 @@ impl Splicer<'_, '_> {
     /// A value that a node of the body produces, and that is an output, becomes the outer value at once.
     fn bind_outputs(&mut self, body: &Graph, outputs: &Slots) {
         for (&inner, outer) in body.outputs().iter().zip(outputs) {
-            if let Some(outer) = outer {
-                if body.producer(inner).is_some() {
-                    self.map.entry(inner).or_insert(Some(*outer));
-                }
+            if let Some(outer) = outer
+                && body.producer(inner).is_some()
+            {
+                self.map.entry(inner).or_insert(Some(*outer));
             }
         }
     }
@@ -131,7 +131,7 @@ impl Splicer<'_, '_> {
                 continue;
             }
             let graph = &mut *self.scope.graph;
-            if super::commit::can_alias(graph, outer, inner).is_ok() {
+            if super::alias::can_alias(graph, outer, inner).is_ok() {
                 let left = alias(graph, outer, inner)?;
                 self.map
                     .values_mut()

@@ -45,10 +45,10 @@ impl Found {
     pub(super) fn ops(&self, pattern: &PatternBuilder) -> SmallVec<[(NodeId, bool); 6]> {
         let mut ops: SmallVec<[(NodeId, bool); 6]> = SmallVec::new();
         for (part, bound) in pattern.parts.iter().zip(&self.bindings) {
-            if let (Part::Op(part), Some(Bound::Op(node, _))) = (part, bound) {
-                if !ops.iter().any(|(n, _)| n == node) {
-                    ops.push((*node, part.shared));
-                }
+            if let (Part::Op(part), Some(Bound::Op(node, _))) = (part, bound)
+                && !ops.iter().any(|(n, _)| n == node)
+            {
+                ops.push((*node, part.shared));
             }
         }
         ops
@@ -85,12 +85,11 @@ fn bind(p: &PatternBuilder, graph: &Graph, to: &mut Bindings, at: usize, value: 
 }
 
 fn bind_once(to: &mut Bindings, at: usize, bound: Bound) -> bool {
-    match to[at] {
-        Some(old) => old == bound,
-        None => {
-            to[at] = Some(bound);
-            true
-        }
+    if let Some(old) = to[at] {
+        old == bound
+    } else {
+        to[at] = Some(bound);
+        true
     }
 }
 
@@ -146,7 +145,10 @@ impl<'a> Match<'a> {
         self.graph.node(self.id(op))
     }
 
-    /// The id of the matched operator. Panics as [`Match::node`] does.
+    /// The id of the matched operator.
+    ///
+    /// # Panics
+    /// As [`Match::node`].
     pub fn id(&self, op: OpVar) -> NodeId {
         match self.bound(op) {
             Some(Bound::Op(node, _)) => node,
@@ -217,6 +219,9 @@ impl<'a> Match<'a> {
     }
 
     /// The elements of a matched constant.
+    ///
+    /// # Panics
+    /// As [`Match::node`].
     pub fn tensor(&self, var: ConstVar) -> &'a TensorData {
         self.graph.constant(self.any(var)).unwrap_or_else(|| panic!("the matcher binds only constants here"))
     }

@@ -5,6 +5,7 @@
 //! private, that the replacement has the type of what it replaces, that no name collides. So a rule cannot corrupt a
 //! graph, and what it left alone is reported with the reason ([`Skip`]).
 
+mod alias;
 mod commit;
 mod driver;
 mod inline;
@@ -15,7 +16,7 @@ mod record;
 mod scope;
 mod select;
 
-pub(crate) use commit::alias;
+pub(crate) use alias::alias;
 pub(crate) use driver::run_rules;
 pub use driver::{CompiledRule, RuleFn, RuleReport, SetReport};
 pub use matcher::Match;

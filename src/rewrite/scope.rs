@@ -1,6 +1,6 @@
 //! Visiting every graph of a model, each with what is known around it, and changing it in whole steps.
 
-use super::commit::{can_alias, remove_if_dead};
+use super::alias::{can_alias, remove_if_dead};
 use super::{Names, Outcome, alias};
 use crate::analysis::{Facts, InferContext};
 use crate::ir::{Graph, IrError, Model, NodeId, Provenance, TensorData, ValueId};

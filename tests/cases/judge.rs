@@ -77,7 +77,7 @@ fn print(model: &Model) -> Result<String> {
 }
 
 fn apply(case: &Case, model: &mut Model) -> Result<Report> {
-    let passes: Vec<&dyn Pass> = case.passes.iter().map(|p| p.as_pass()).collect();
+    let passes: Vec<&dyn Pass> = case.passes.iter().map(onnxpress::passes::AnyPass::as_pass).collect();
     let mut cx = PassContext::with_kernels(model);
     run_set(model, &passes, &mut cx)
 }
@@ -91,7 +91,7 @@ fn expect(case: &Case, report: &Report) -> Result<()> {
     match &case.header.expect.applied {
         None => bail!("`expect` does not say how often the pass applies; {found}"),
         Some(Applied::Total(n)) => {
-            ensure!(applied(report) == *n, "applied {}, not {n}; {found}", applied(report))
+            ensure!(applied(report) == *n, "applied {}, not {n}; {found}", applied(report));
         }
         Some(Applied::ById(ids)) => {
             for (id, summary) in report {
@@ -151,7 +151,7 @@ fn diff(wanted: &str, found: &str) -> String {
             j += 1;
             ('+', b[j - 1])
         };
-        out.push_str(&format!("{mark} {line}\n"));
+        out.extend([mark.to_string().as_str(), " ", line, "\n"]);
     }
     out
 }

@@ -29,7 +29,7 @@ fn every_pass_fires(files: &[PathBuf]) -> Result<(), Failed> {
         let ids = case.header.pass.all();
         match &case.header.expect.applied {
             Some(Applied::Total(n)) if *n > 0 && ids.len() == 1 => {
-                *fires.entry(ids[0].to_owned()).or_default() += 1
+                *fires.entry(ids[0].to_owned()).or_default() += 1;
             }
             Some(Applied::ById(counts)) => {
                 counts
@@ -56,7 +56,7 @@ fn every_reason(files: &[PathBuf]) -> Result<(), Failed> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = Vec::new();
     rust_files(&root.join("passes"), &mut sources);
-    sources.push(root.join("src/rewrite/commit.rs"));
+    sources.extend(["alias.rs", "commit.rs"].map(|file| root.join("src/rewrite").join(file)));
     let mut missing = BTreeMap::new();
     for source in sources {
         for reason in reasons(&std::fs::read_to_string(&source)?) {

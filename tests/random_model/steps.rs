@@ -38,6 +38,7 @@ fn identity(draft: &mut Draft, n: &mut Numbers, v: &Value) -> bool {
 fn beside(n: &mut Numbers, v: &Value) -> (Vec<usize>, Vec<Dim>) {
     let rank = n.below(v.dims.len() + 1);
     let (mut dims, mut out) = (Vec::new(), v.dims.clone());
+    #[allow(clippy::needless_range_loop, reason = "the axis indexes two lists")]
     for axis in v.dims.len() - rank..v.dims.len() {
         let size = match (v.dims[axis], n.below(6)) {
             (Dim::Of(1), 0) => 3,

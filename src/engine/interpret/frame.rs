@@ -122,7 +122,7 @@ impl Step<'_> {
     }
 }
 
-impl<'m> Machine<'m> {
+impl Machine<'_> {
     /// Runs a graph whose inputs are set; returns its outputs.
     pub(super) fn run(
         &self,
@@ -240,10 +240,10 @@ impl<'m> Machine<'m> {
 fn release(left: &mut [u32], frame: &mut Frame<'_>, value: ValueId) {
     let Some(count) = left.get_mut(value.index()).filter(|n| **n != u32::MAX) else { return };
     *count = count.saturating_sub(1);
-    if *count == 0 {
-        if let Some(slot) = frame.values.get_mut(value.index()) {
-            *slot = None;
-        }
+    if *count == 0
+        && let Some(slot) = frame.values.get_mut(value.index())
+    {
+        *slot = None;
     }
 }
 

@@ -37,11 +37,11 @@ fn take(
 fn permute(call: &NodeCall<'_>, data: &TensorData, perm: &[usize]) -> Result<TensorData, EngineError> {
     let dims: Vec<u64> = perm.iter().map(|&k| data.dims()[k]).collect();
     call.sized(data.dtype(), &dims)?;
-    let width = (data.dtype().bits() % 8 == 0).then_some(data.dtype().bits() as usize / 8);
-    if let Some((bytes, width)) = data.bytes().zip(width) {
-        if let Some(moved) = permuted(bytes, width, data.dims(), perm) {
-            return TensorData::new(data.dtype(), &dims, moved).map_err(|e| call.invalid(e));
-        }
+    let width = data.dtype().bits().is_multiple_of(8).then_some(data.dtype().bits() as usize / 8);
+    if let Some((bytes, width)) = data.bytes().zip(width)
+        && let Some(moved) = permuted(bytes, width, data.dims(), perm)
+    {
+        return TensorData::new(data.dtype(), &dims, moved).map_err(|e| call.invalid(e));
     }
     let steps = strides(data.dims());
     let steps: Vec<isize> = perm.iter().map(|&k| steps[k] as isize).collect();

@@ -10,6 +10,7 @@ pub(super) const TABLE: &[(&str, Kernel)] = &[("Attention", attention)];
 
 /// Query, key or value as `[batch, heads, steps, size]`.
 #[derive(Clone)]
+#[allow(clippy::struct_field_names, reason = "the standard's own word")]
 struct Heads {
     items: Vec<f64>,
     heads: usize,
@@ -253,17 +254,17 @@ fn attention(call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> {
     let n = |x: usize| x as u64;
     call.sized(DType::Double, &[n(k.steps)])?;
     let score_dims = [batch, n(q.heads), n(q.steps), n(k.steps)];
-    let out_dims = match packed {
-        true => vec![batch, n(q.steps), n(q.heads).saturating_mul(n(v.size))],
-        false => vec![batch, n(q.heads), n(q.steps), n(v.size)],
+    let out_dims = if packed {
+        vec![batch, n(q.steps), n(q.heads).saturating_mul(n(v.size))]
+    } else {
+        vec![batch, n(q.heads), n(q.steps), n(v.size)]
     };
     let mut out = vec![0.0; call.sized(dtype, &out_dims)?];
     let want_scores = call.outputs.get(3) == Some(&true);
     let kept = if want_scores { call.sized(dtype, &score_dims)? } else { 0 };
     let mut shown = vec![0.0; kept];
     let (bias, scores) = (Bias::new(call, score_dims, past, dtype)?, Scores::new(call, q.size)?);
-    let share = q.heads / k.heads;
-    let per_head = q.steps.saturating_mul(v.size).max(1);
+    let (share, per_head) = (q.heads / k.heads, q.steps.saturating_mul(v.size).max(1));
     let (mut row, mut seen) = (vec![0.0; k.steps], vec![0.0; k.steps]);
     for (i, to) in out.chunks_mut(per_head).enumerate() {
         let (b, head) = (i / q.heads, i % q.heads);

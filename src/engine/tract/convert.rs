@@ -94,12 +94,11 @@ mod tests {
     #[test]
     fn every_type_that_tract_has_goes_there_and_back() {
         for &dtype in DType::ALL {
-            let tensor = match dtype {
-                DType::String => TensorData::strings(&[2, 1], vec!["a".into(), "é".into()]).unwrap(),
-                _ => {
-                    let bytes = vec![1; dtype.byte_len(2).unwrap() as usize];
-                    TensorData::new(dtype, &[2, 1], bytes).unwrap()
-                }
+            let tensor = if dtype == DType::String {
+                TensorData::strings(&[2, 1], vec!["a".into(), "é".into()]).unwrap()
+            } else {
+                let bytes = vec![1; dtype.byte_len(2).unwrap() as usize];
+                TensorData::new(dtype, &[2, 1], bytes).unwrap()
             };
             match to_tract(&tensor) {
                 Ok(there) => assert!(from_tract(&there).unwrap().same_data(&tensor), "{dtype}"),

@@ -66,7 +66,7 @@ pub(crate) fn form_of<'a>(
     lower(draft(), opset).map(form).map_err(|refusal| {
         let versions = schema::versions("", &node.op.name).map(|s| s.since_version);
         let lowest = versions.filter(|&v| v > opset).find(|&v| lower(draft(), v).is_ok());
-        Box::new(unsayable(node, opset, refusal, lowest))
+        Box::new(unsayable(graph, id, opset, (refusal, lowest)))
     })
 }
 
@@ -128,9 +128,10 @@ pub(crate) fn lower_call<'a>(
     })
 }
 
-fn unsayable(node: &Node, opset: i64, refusal: Refusal, lowest: Option<i64>) -> Unsayable {
+fn unsayable(graph: &Graph, id: NodeId, opset: i64, (refusal, lowest): (Refusal, Option<i64>)) -> Unsayable {
+    let node = graph.node(id);
     Unsayable {
-        node: node.label(),
+        node: graph.node_label(id),
         op: node.op.to_string(),
         what: refusal.0.into_owned(),
         opset,
@@ -171,7 +172,8 @@ fn opaque_form(graph: &Graph, id: NodeId, read_at: i64, opset: i64) -> Result<Fo
     }
     let lowest = version(read_at).unwrap_or(read_at);
     let what = format!("its form of opset {read_at} means something else, or nothing, at this one");
-    Err(Box::new(unsayable(node, opset, Refusal(what.into()), Some(lowest).filter(|&v| v > opset))))
+    let lowest = Some(lowest).filter(|&v| v > opset);
+    Err(Box::new(unsayable(graph, id, opset, (Refusal(what.into()), lowest))))
 }
 
 /// Lowers a form from the newest version of its operator to an opset.

@@ -270,16 +270,17 @@ impl Reader {
             device: proto.device_configurations.iter().map(|d| d.encode_to_vec().into()).collect(),
         };
         node.extra = (extra != NodeExtra::default()).then(|| Box::new(extra));
+        let label = label(&node, &proto.output);
         let mut inputs = Slots::with_capacity(proto.input.len());
         for name in proto.input {
-            let value = if name.is_empty() { None } else { Some(self.read_by(&node, &name)?) };
+            let value = if name.is_empty() { None } else { Some(self.read_by(&label, &name)?) };
             inputs.push(value);
         }
         for attr in proto.attribute {
-            let attr = self.attribute(attr, &|| node.label())?;
+            let attr = self.attribute(attr, &|| label.clone())?;
             if node.attrs.get(&attr.name).is_some() {
                 let what = format!("attribute `{}` is given twice", attr.name);
-                return Err(OnnxError::Malformed { place: node.label(), what });
+                return Err(OnnxError::Malformed { place: label, what });
             }
             node.attrs.push(attr);
         }
@@ -289,12 +290,20 @@ impl Reader {
         Ok(())
     }
 
-    fn read_by(&mut self, node: &Node, name: &str) -> Result<ValueId, OnnxError> {
+    fn read_by(&mut self, node: &str, name: &str) -> Result<ValueId, OnnxError> {
         if let Some(id) = self.resolve(name) {
             return Ok(id);
         }
         let place = self.top().label();
-        Err(IrError::Dangling { node: node.label(), name: name.to_owned(), place }.into())
+        Err(IrError::Dangling { node: node.to_owned(), name: name.to_owned(), place }.into())
+    }
+}
+
+/// What messages call a node: by its name, or by what it makes. As [`Graph::node_label`], before it is in a graph.
+fn label(node: &Node, outputs: &[String]) -> String {
+    match outputs.iter().find(|o| !o.is_empty()) {
+        Some(output) if node.name.is_empty() => format!("the {} node that makes `{output}`", node.op),
+        _ => node.label(),
     }
 }
 

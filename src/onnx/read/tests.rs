@@ -175,17 +175,26 @@ fn wrong_attributes_are_named() {
         r#type: code,
         ..AttributeProto::default()
     };
-    assert_eq!(error(with(vec![attr("a", Some(15))])), "attribute `a` of a Neg node: its type 15 is unknown");
+    assert_eq!(
+        error(with(vec![attr("a", Some(15))])),
+        "attribute `a` of the Neg node that makes `y`: its type 15 is unknown"
+    );
     assert_eq!(
         error(with(vec![attr("a", None)])),
-        "attribute `a` of a Neg node: it has neither a type nor a value"
+        "attribute `a` of the Neg node that makes `y`: it has neither a type nor a value"
     );
-    assert_eq!(error(with(vec![attr("a", Some(4))])), "attribute `a` of a Neg node: its value is missing");
+    assert_eq!(
+        error(with(vec![attr("a", Some(4))])),
+        "attribute `a` of the Neg node that makes `y`: its value is missing"
+    );
     assert_eq!(
         error(with(vec![attr("a", Some(2)), attr("a", Some(2))])),
-        "a Neg node: attribute `a` is given twice"
+        "the Neg node that makes `y`: attribute `a` is given twice"
     );
-    assert_eq!(error(with(vec![attr("", Some(2))])), "attribute `` of a Neg node: it has no name");
+    assert_eq!(
+        error(with(vec![attr("", Some(2))])),
+        "attribute `` of the Neg node that makes `y`: it has no name"
+    );
     let nothing = vec![node("Neg", &["x"], &["y"]), node("", &["y"], &["z"])];
     assert_eq!(error(model(8, graph(&["x"], &["z"], nothing))), "node 1 of graph `g`: it has no op_type");
     let untyped = AttributeProto { ints: vec![1, 2], ..attr("a", None) };

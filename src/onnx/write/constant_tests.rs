@@ -3,7 +3,7 @@
 use super::tests::{read_back, tensor_type, typed};
 use super::write;
 use crate::ir::TensorData;
-use crate::onnx::proto::TensorProto;
+use crate::onnx::proto::{NodeProto, TensorProto};
 use crate::onnx::read::tests::{graph, model, node, scalar, with_body};
 
 #[test]
@@ -21,7 +21,7 @@ fn before_ir_4_a_body_holds_its_constants_as_nodes() {
         let written = write(model.check().unwrap()).unwrap().proto;
         for attr in &written.graph.as_ref().unwrap().node[0].attribute {
             let body = attr.g.as_ref().unwrap();
-            let ops: Vec<_> = body.node.iter().map(|n| n.op_type()).collect();
+            let ops: Vec<_> = body.node.iter().map(NodeProto::op_type).collect();
             assert_eq!(ops, if is_node { vec!["Constant", "Add"] } else { vec!["Add"] });
             assert_eq!(body.initializer.len(), usize::from(!is_node));
         }

@@ -1,0 +1,137 @@
+//! A pass that changes the answers is caught and named, whichever it is.
+
+use super::*;
+use crate::engine::interpret::Interpreter;
+use crate::engine::{EngineError, Session};
+use crate::ir::TensorData;
+
+/// An engine for which one pass is wrong: it spoils a weight of what that pass made.
+struct Spoiler(&'static str);
+
+impl Engine for Spoiler {
+    fn name(&self) -> &'static str {
+        "spoiler"
+    }
+
+    fn prepare(&self, model: &Model, dims: &Bindings) -> Result<Box<dyn Session>, EngineError> {
+        let mut model = model.clone();
+        let graph = &mut model.graph;
+        let made: Vec<_> = graph
+            .nodes()
+            .filter(|&n| graph.node(n).made_by.as_ref().is_some_and(|m| m.pass == self.0))
+            .collect();
+        for value in made.into_iter().flat_map(|n| graph.node_inputs(n)).flatten().collect::<Vec<_>>() {
+            let Some(mut items) = graph.constant(value).and_then(TensorData::to_f64s) else { continue };
+            items[0] += 0.01;
+            let (dtype, dims) =
+                (graph.value(value).ty.dtype().unwrap(), graph.constant(value).unwrap().dims().to_vec());
+            let data = TensorData::from_f64s(dtype, &dims, &items);
+            graph.edit_value(value, |v| v.data = data);
+            break;
+        }
+        Interpreter::default().prepare(&model, dims)
+    }
+}
+
+const MODEL: &str = r#"
+<ir_version: 8, opset_import: ["": 17]>
+g (float[1, 2, 3, 3] x) => (float[1, 2, 3, 3] y, float[1, 2] z)
+<float[2, 2, 1, 1] w = {1.5, -0.5, 0.25, 2}, float[2] one = {1, 1}, float[2] zero = {0, 0},
+ float[18, 2] m = {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9}>
+{
+  c = Conv (x, w)
+  y = BatchNormalization (c, one, zero, zero, one)
+  f = Flatten (x)
+  p = MatMul (f, m)
+  z = Add (p, one)
+}"#;
+
+fn run_with(wrong: &'static str, recipe: &str) -> RunLog {
+    let model = crate::onnx::from_text(MODEL).unwrap().model;
+    let recipe = Recipe::from_str(recipe, "test", "".as_ref()).unwrap();
+    let engine = Spoiler(wrong);
+    let options = RunOptions { engine: Some(&engine), ..RunOptions::default() };
+    run(&model, &recipe, options).unwrap().1
+}
+
+#[test]
+fn a_wrong_pass_is_not_equal_and_is_named() {
+    for recipe in [
+        "extends: simplify",
+        "steps: [drop-identity, fuse-conv-bn, fuse-matmul-add]",
+        "steps: [{ fixpoint: [fuse-matmul-add] }, { fixpoint: [drop-dead, fuse-conv-bn] }]",
+    ] {
+        for wrong in ["fuse-conv-bn", "fuse-matmul-add"] {
+            let log = run_with(wrong, recipe);
+            let outcome = log.verification.unwrap().outcome;
+            assert!(matches!(outcome, Outcome::NotEqual { .. }), "{outcome:?}");
+            assert_eq!(log.culprit.as_deref(), Some(wrong), "{recipe}");
+        }
+        let log = run_with("no-pass", recipe);
+        assert_eq!((log.verification.unwrap().outcome, log.culprit), (Outcome::Equal, None));
+    }
+}
+
+#[test]
+fn a_wrong_pass_after_bound_dims_is_named_too() {
+    let text =
+        MODEL.replace("float[1, 2, 3, 3]", "float[N, 2, 3, 3]").replace("float[1, 2] z", "float[N, 2] z");
+    let model = crate::onnx::from_text(&text).unwrap().model;
+    let bindings: Bindings = [("N".to_owned(), 3)].into();
+    let engine = Spoiler("fuse-conv-bn");
+    let options = RunOptions { engine: Some(&engine), bindings, opset: Some(15), ..RunOptions::default() };
+    let (_, log) = run(&model, &Recipe::builtin("simplify").unwrap(), options).unwrap();
+    assert_eq!(log.culprit.as_deref(), Some("fuse-conv-bn"));
+    assert_eq!(log.verification.unwrap().inputs, ["x: float[3, 2, 3, 3]"]);
+}
+
+/// An engine that answers whatever it is asked with tensors of no elements.
+struct Empty;
+
+impl Engine for Empty {
+    fn name(&self) -> &'static str {
+        "empty"
+    }
+
+    fn prepare(&self, model: &Model, _: &Bindings) -> Result<Box<dyn Session>, EngineError> {
+        Ok(Box::new(Answers(model.graph.outputs().len())))
+    }
+}
+
+struct Answers(usize);
+
+impl Session for Answers {
+    fn run(&self, _: &[TensorData]) -> Result<Vec<TensorData>, EngineError> {
+        Ok(vec![TensorData::vector::<f32>(&[]); self.0])
+    }
+}
+
+fn why_unproved(text: &str) -> String {
+    let model = crate::onnx::from_text(text).unwrap().model;
+    let options = RunOptions { engine: Some(&Empty), ..RunOptions::default() };
+    let log = run(&model, &Recipe::builtin("simplify").unwrap(), options).unwrap().1;
+    match log.verification.unwrap().outcome {
+        Outcome::CouldNotRun { why } => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_engine_is_not_asked_for_more_than_memory_holds() {
+    let head = r#"<ir_version: 10, opset_import: ["": 21]> g"#;
+    let huge = "() => (float[N] y) <int64[1] s = {1099511627776}> { y = ConstantOfShape (s) }";
+    assert!(why_unproved(&format!("{head} {huge}")).starts_with("`y` takes 4398046511104 bytes"));
+    let wide = "(float[N, 30000] x) => (float[A, B] y) <int64[2] s = {60000, 30000}> { y = Expand (x, s) }";
+    assert!(why_unproved(&format!("{head} {wide}")).starts_with("`y` takes 7200000000 bytes"));
+    let nodes = (1..9).map(|i| format!("v{i} = Add (v0, v0)")).collect::<Vec<_>>().join(" ");
+    let sum = "y = Sum (v1, v2, v3, v4, v5, v6, v7, v8)";
+    let many = format!("(float[N, 1000000000] v0) => (float[N, 1000000000] y) {{ {nodes} {sum} }}");
+    let why = why_unproved(&format!("{head} {many}"));
+    assert!(why.starts_with("a run takes "), "{why}");
+}
+
+#[test]
+fn an_engine_that_loses_a_dim_is_not_believed() {
+    let why = why_unproved(MODEL);
+    assert_eq!(why, "the engine gives `y` the dims [0], but it has [1, 2, 3, 3]");
+}

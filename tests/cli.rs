@@ -1,0 +1,17 @@
+//! The command line does what it says.
+#![allow(missing_docs, clippy::unwrap_used, clippy::default_trait_access)]
+
+#[path = "cli/places.rs"]
+mod places;
+#[path = "cli/proof.rs"]
+mod proof;
+#[path = "cli/recipes.rs"]
+mod recipes;
+#[path = "cli/shown.rs"]
+mod shown;
+#[path = "cli/stage.rs"]
+mod stage;
+#[path = "cli/streams.rs"]
+mod streams;
+#[path = "cli/written.rs"]
+mod written;

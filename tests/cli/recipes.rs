@@ -1,0 +1,98 @@
+//! Recipes and passes on the command line.
+
+use crate::stage::Stage;
+
+#[test]
+fn passes_are_listed_and_explained() {
+    let stage = Stage::new();
+    let list = stage.run(&["passes"]).ok();
+    assert_eq!(list.lines().count(), onnxpress::passes::AnyPass::IDS.len());
+    for (line, id) in list.lines().zip(onnxpress::passes::AnyPass::IDS) {
+        assert!(line.starts_with(id) && line.len() > id.len() + 10, "{line}");
+    }
+    let page = stage.run(&["passes", "fold-constants"]).ok();
+    assert!(
+        page.contains("fold-constants") && page.contains("max-growth") && page.contains("Left alone"),
+        "{page}"
+    );
+    let line = stage.run(&["passes", "fuse-conv-bm"]).fails(2);
+    assert_eq!(line, "no pass is called `fuse-conv-bm`; did you mean `fuse-conv-bn`?");
+}
+
+#[test]
+fn recipes_are_listed_shown_and_checked() {
+    let stage = Stage::with_model();
+    let list = stage.run(&["recipe", "list"]).ok();
+    assert!(list.starts_with("simplify      The smallest graph"), "{list}");
+    stage.write("mine.yaml", "extends: simplify\nskip: [fuse-conv-bn]\nverify: { runs: 3 }\n");
+    let shown = stage.run(&["recipe", "show", "mine.yaml"]).ok();
+    assert!(shown.contains("drop-identity") && !shown.contains("fuse-conv-bn"), "{shown}");
+    stage.write("shown.yaml", &shown);
+    assert_eq!(stage.run(&["recipe", "show", "shown.yaml"]).ok(), shown, "what is shown means the same");
+    assert_eq!(stage.run(&["recipe", "check", "mine.yaml", "shown.yaml"]).ok(), "");
+    let table = stage.optimize(&["m.onnx", "-r", "mine.yaml", "-o", "out.onnx"]).ok();
+    assert!(table.contains("(recipe mine.yaml)") && table.contains("equal on 3 inputs"), "{table}");
+    assert_eq!(stage.operators("out.onnx"), ["BatchNormalization", "Conv", "Mul"]);
+}
+
+#[test]
+fn the_schema_is_the_checked_in_one() {
+    let printed: serde_json::Value =
+        serde_json::from_str(&Stage::new().run(&["recipe", "schema"]).ok()).unwrap();
+    let checked_in = include_str!("../../docs/recipe.schema.json");
+    assert_eq!(printed, serde_json::from_str::<serde_json::Value>(checked_in).unwrap());
+}
+
+#[test]
+fn a_wrong_recipe_is_a_usage_error_with_its_place() {
+    let stage = Stage::with_model();
+    let refused = |text: &str| {
+        stage.write("r.yaml", text);
+        let line = stage.run(&["recipe", "check", "r.yaml"]).fails(2);
+        assert_eq!(stage.optimize(&["m.onnx", "-r", "r.yaml", "-o", "out.onnx"]).fails(2), line);
+        line
+    };
+    assert_eq!(
+        refused("steps:\n  - drop-ded\n"),
+        "r.yaml:2:5: unknown pass `drop-ded`; did you mean `drop-dead`?"
+    );
+    let line = refused("steps:\n  - fold-constants: { max-grow: 1 }\n");
+    assert!(line.starts_with("r.yaml:2:") && line.contains("did you mean `max-growth`?"), "{line}");
+    let line = refused("steps: []\nsteps: []\n");
+    assert!(line.starts_with("r.yaml:2:1: duplicate"), "{line}");
+    let line = refused("stps: []\n");
+    assert!(line.starts_with("r.yaml:1:1: ") && line.contains("did you mean `steps`?"), "{line}");
+    let line = stage.optimize(&["m.onnx", "-r", "simplfy"]).fails(2);
+    assert_eq!(line, "no recipe is called `simplfy`; did you mean `simplify`?");
+    let line = stage.optimize(&["m.onnx", "-r", "none.yaml"]).fails(2);
+    assert!(line.starts_with("none.yaml: the recipe cannot be read"), "{line}");
+    assert_eq!(stage.files(), ["m.onnx", "r.yaml"]);
+}
+
+#[test]
+fn variables_are_set() {
+    let stage = Stage::with_model();
+    stage.write(
+        "r.yaml",
+        "vars: { size: 2 }\ninputs: { x: { batch: \"${size}\" } }\nsteps: [drop-identity]\n",
+    );
+    let ty = |more: &[&str]| {
+        stage.optimize(&[&["m.onnx", "-r", "r.yaml", "-o", "out.onnx"], more].concat()).ok();
+        let model = stage.load("out.onnx");
+        model.graph.value(model.graph.inputs()[0]).ty.to_string()
+    };
+    assert_eq!(ty(&[]), "float[2,2,3,3]");
+    assert_eq!(ty(&["--set", "size=5"]), "float[5,2,3,3]");
+    let line = stage.optimize(&["m.onnx", "-r", "r.yaml", "--set", "sise=5"]).fails(2);
+    assert_eq!(line, "the recipe has no variable `sise`; did you mean `size`?");
+    assert_eq!(stage.optimize(&["m.onnx", "--set", "size"]).code, Some(2));
+}
+
+#[test]
+fn a_selector_that_matches_nothing_is_an_error() {
+    let stage = Stage::with_model();
+    stage.write("r.yaml", "steps:\n  - drop-identity: { only: [nonesuch] }\n");
+    let line = stage.optimize(&["m.onnx", "-r", "r.yaml", "-o", "out.onnx"]).fails(1);
+    assert!(line.starts_with("m.onnx: step `drop-identity`: ") && line.contains("`nonesuch`"), "{line}");
+    assert_eq!(stage.files(), ["m.onnx", "r.yaml"]);
+}
