@@ -44,17 +44,34 @@ impl Pass for MergeEqualNodes {
 fn fingerprint(graph: &Graph, id: NodeId) -> u64 {
     let node = graph.node(id);
     let mut hasher = DefaultHasher::new();
-    (&node.op, node.opaque, graph.node_inputs(id), node.output_count(), node.attrs.len()).hash(&mut hasher);
+    (&node.op, node.opaque, node.output_count(), node.attrs.len()).hash(&mut hasher);
+    for value in graph.node_inputs(id) {
+        match value.and_then(|v| implied(graph, v)) {
+            Some(data) => (data.dtype(), data.dims()).hash(&mut hasher),
+            None => value.hash(&mut hasher),
+        }
+    }
     hasher.finish()
+}
+
+/// The elements of a constant that the file has as an attribute: every operator has its own.
+fn implied(graph: &Graph, value: ValueId) -> Option<&TensorData> {
+    graph.constant(value).filter(|_| graph.value(value).origin == Origin::Synthetic)
 }
 
 fn equal(graph: &Graph, a: NodeId, b: NodeId) -> bool {
     let (x, y) = (graph.node(a), graph.node(b));
+    let (reads, others) = (graph.node_inputs(a), graph.node_inputs(b));
+    let same = |(a, b): (&Option<ValueId>, &Option<ValueId>)| {
+        let data = |v: &Option<ValueId>| v.and_then(|v| implied(graph, v));
+        a == b || data(a).zip(data(b)).is_some_and(|(a, b)| a.same_data(b))
+    };
     x.op == y.op
         && x.opaque == y.opaque
         && x.overload() == y.overload()
         && x.output_count() == y.output_count()
-        && graph.node_inputs(a) == graph.node_inputs(b)
+        && reads.len() == others.len()
+        && reads.iter().zip(&others).all(same)
         && x.attrs.len() == y.attrs.len()
         && x.attrs.iter().all(|attr| y.attrs.get(&attr.name).is_some_and(|other| attr.value.same(other)))
 }

@@ -150,10 +150,6 @@ pub(super) fn conv_transpose(call: &Call<'_>, calc: &mut Calc<'_>) -> Outs {
         };
         let stride = Expr::of(*windows.strides.get(axis)?);
         let input = x.get(axis + 2)?;
-        let Some(pads) = &windows.pads else {
-            out.push(if extra == 0 { calc.mul(input, &stride) } else { calc.unknown() });
-            continue;
-        };
         let kernel = match attrs.ints("kernel_shape") {
             Some(kernel) => Expr::of(*kernel.get(axis)?),
             None => w.get(axis + 2)?.clone(),
@@ -162,10 +158,14 @@ pub(super) fn conv_transpose(call: &Call<'_>, calc: &mut Calc<'_>) -> Outs {
             out.push(calc.unknown());
             continue;
         };
-        let (before, after) = *pads.get(axis)?;
+        let span = extra.checked_add(extent)?;
+        let more = match &windows.pads {
+            Some(pads) => span.checked_sub(pads.get(axis)?.0)?.checked_sub(pads.get(axis)?.1)?,
+            // As much as the stride says, but nothing is added where the kernel is shorter.
+            None => span.min(*windows.strides.get(axis)?),
+        };
         let steps = calc.add(input, &Expr::of(-1));
         let reach = calc.mul(&steps, &stride);
-        let more = extra.checked_add(extent)?.checked_sub(before)?.checked_sub(after)?;
         out.push(calc.add(&reach, &Expr::of(more)));
     }
     dims(out)

@@ -30,6 +30,20 @@ fn clamped(at: &Expr, size: &Expr, calc: &mut Calc<'_>) -> Option<Expr> {
     Some(calc.min(at, size))
 }
 
+/// Backwards to the largest number: by the standard's text that takes nothing, by onnxruntime everything.
+fn is_disputed(end: i64) -> bool {
+    end == TO_THE_END || end == i64::MAX
+}
+
+/// The first index of a slice backwards over `n` elements, and the last before which it ends. A start before the first
+/// element is that element.
+fn backwards(start: i64, end: i64, n: i64) -> (i64, i64) {
+    let place = |at: i64| if at < 0 { at.saturating_add(n) } else { at };
+    let to = place(end).clamp(-1, (n - 1).max(-1));
+    let from = place(start).max(0).min(n - 1);
+    (from.max(to), to)
+}
+
 /// How many elements `start..end` by `step` takes of an axis.
 fn taken(size: &Expr, start: &Expr, end: &Expr, step: i64, calc: &mut Calc<'_>) -> Option<Expr> {
     if step > 0 {
@@ -50,14 +64,13 @@ fn taken(size: &Expr, start: &Expr, end: &Expr, step: i64, calc: &mut Calc<'_>) 
         return Some(calc.div_ceil(&len, step));
     }
     let back = step.checked_neg().filter(|n| *n > 0)?;
-    let (start, end) = (start.known()?, end.known()?);
+    let (start, end) = (start.known()?, end.known().filter(|&end| !is_disputed(end))?);
     if (start == -1 || start >= TO_THE_END) && end <= -TO_THE_END {
         return Some(calc.div_ceil(size, back));
     }
     let n = size.known()?;
-    let place = |at: i64| (if at < 0 { at.saturating_add(n) } else { at }).clamp(-1, n - 1);
-    let len = place(start).checked_sub(place(end))?.max(0);
-    Some(calc.div_ceil(&Expr::of(len), back))
+    let (from, to) = backwards(start, end, n);
+    Some(calc.div_ceil(&Expr::of(from - to), back))
 }
 
 pub(super) fn slice(call: &Call<'_>, calc: &mut Calc<'_>) -> Outs {
@@ -108,9 +121,11 @@ fn picked(n: i64, start: i64, end: i64, step: i64) -> Option<Box<dyn Iterator<It
     Some(if step > 0 {
         let range = place(start).clamp(0, n)..place(end).clamp(0, n);
         Box::new(range.step_by(stride).map(|i| i as usize))
+    } else if is_disputed(end) {
+        return None;
     } else {
-        let range = place(end).clamp(-1, n - 1) + 1..place(start).clamp(-1, n - 1) + 1;
-        Box::new(range.rev().step_by(stride).map(|i| i as usize))
+        let (from, to) = backwards(start, end, n);
+        Box::new((to + 1..from + 1).rev().step_by(stride).map(|i| i as usize))
     })
 }
 
@@ -202,4 +217,28 @@ pub(super) fn center_crop_pad(call: &Call<'_>, calc: &mut Calc<'_>) -> Outs {
         *out.get_mut(axis)? = size;
     }
     dims(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::picked;
+
+    #[test]
+    fn backwards_to_the_largest_number_is_left_open() {
+        let taken = |end, step| picked(3, -1, end, step).map(Iterator::collect::<Vec<_>>);
+        for largest in [i64::MAX, i32::MAX.into()] {
+            assert_eq!(taken(largest, 1), Some(vec![2]));
+            assert_eq!(taken(largest, -1), None);
+        }
+        assert_eq!(taken(i64::MIN, -1), Some(vec![2, 1, 0]));
+    }
+
+    #[test]
+    fn a_start_before_the_first_element_is_that_element_backwards() {
+        let taken = |n, start, end| picked(n, start, end, -1).map(Iterator::collect::<Vec<_>>);
+        assert_eq!(taken(3, -9, i64::MIN), Some(vec![0]));
+        assert_eq!(taken(3, i64::MIN, -3), Some(vec![]));
+        assert_eq!(taken(3, 9, 0), Some(vec![2, 1]));
+        assert_eq!(taken(0, -1, i64::MIN), Some(vec![]));
+    }
 }

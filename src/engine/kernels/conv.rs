@@ -292,6 +292,8 @@ mod tests {
         check("ConvTranspose", &shaped, &[x(), w()], &[1, 1, 4], &[10.0, 102.0, 20.0, 200.0]);
         let same = [two(), ("auto_pad", "SAME_UPPER".into())];
         check("ConvTranspose", &same, &[x(), w()], &[1, 1, 4], &[1.0, 10.0, 102.0, 20.0]);
+        let short = f32s(&[1, 1, 1], &[1.0]);
+        check("ConvTranspose", &same, &[x(), short], &[1, 1, 3], &[1.0, 0.0, 2.0]);
         let grouped = f32s(&[1, 2, 1], &[1.0, 2.0]);
         let weights = f32s(&[2, 2, 1], &[1.0, 2.0, 3.0, 4.0]);
         let group = [("group", 2.into())];

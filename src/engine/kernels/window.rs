@@ -163,7 +163,9 @@ pub(super) fn transposed(
             return Err(call.invalid("the input or the kernel has an empty axis"));
         }
         let full = stride * (input[i] - 1) + extra[i] + axis.span();
-        let asked = shape.as_ref().map(|s| s[i]).or(same.then(|| input[i].saturating_mul(stride)));
+        // Nothing is ever added around a result: a kernel shorter than the stride leaves less than asked for.
+        let by_stride = || input[i].saturating_mul(stride).min(full);
+        let asked = shape.as_ref().map(|s| s[i]).or(same.then(by_stride));
         if let Some(asked) = asked {
             axis.large = asked;
             axis.pads = halves((full - asked).max(0), attrs.auto_pad == "SAME_UPPER");

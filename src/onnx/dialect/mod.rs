@@ -30,7 +30,7 @@ mod values;
 
 use std::fmt;
 
-use crate::ir::{Model, OpsetId};
+use crate::ir::{Graph, Model, NodeId, OpsetId, Origin, ValueId};
 use crate::schema;
 
 pub(crate) use facts::{Captured, Facts};
@@ -76,16 +76,40 @@ impl std::error::Error for Unsayable {}
 /// Makes a model ask for another opset: the model and its functions are written at it, with an IR version that has it.
 #[allow(dead_code, reason = "for the pipeline and for engines that run models at an opset of their own")]
 pub(crate) fn set_opset(model: &mut Model, opset: i64) {
-    set(&mut model.opsets, opset);
+    if set(&mut model.opsets, opset) {
+        own_constants(&mut model.graph);
+    }
     for function in &mut model.functions {
-        set(&mut function.opsets, opset);
+        if set(&mut function.opsets, opset) {
+            own_constants(&mut function.graph);
+        }
     }
     model.meta.ir_version = model.meta.ir_version.max(schema::ir_version_for_opset(opset));
 }
 
-fn set(opsets: &mut Vec<OpsetId>, version: i64) {
+/// Whether that is a change.
+fn set(opsets: &mut Vec<OpsetId>, version: i64) -> bool {
     match opsets.iter_mut().find(|o| o.domain.is_empty()) {
-        Some(found) => found.version = version,
-        None => opsets.push(OpsetId { domain: String::new(), version }),
+        Some(found) => std::mem::replace(&mut found.version, version) != version,
+        None => {
+            opsets.push(OpsetId { domain: String::new(), version });
+            true
+        }
+    }
+}
+
+/// Makes the constants of upgraded operators constants like all others: the file will have them as such.
+fn own_constants(graph: &mut Graph) {
+    let values: Vec<ValueId> = graph.values().collect();
+    for id in values {
+        if graph.value(id).origin == Origin::Synthetic {
+            graph.edit_value(id, |v| v.origin = Origin::Local);
+        }
+    }
+    let nodes: Vec<NodeId> = graph.nodes().collect();
+    for id in nodes {
+        for attr in graph.node_mut(id).attrs.iter_mut() {
+            attr.value.graphs_mut().iter_mut().for_each(own_constants);
+        }
     }
 }

@@ -65,7 +65,7 @@ fn write(
         doc_string: graph.doc.clone(),
         input,
         output: graph.outputs().iter().map(info).collect(),
-        value_info: infos(graph, &forms, &declared),
+        value_info: infos(graph, &forms, &constants, &declared),
         quantization_annotation: graph.annotations.iter().map(annotation).collect(),
         metadata_props: entries(&graph.metadata),
     })
@@ -83,7 +83,7 @@ pub(super) fn function_body(
     let forms = forms(graph, target)?;
     let constants = Constants::of(graph, &forms.nodes);
     proto.node = with_constants(graph, &constants, &forms, nodes(graph, &forms, target)?, target);
-    proto.value_info = infos(graph, &forms, &HashSet::new());
+    proto.value_info = infos(graph, &forms, &constants, &HashSet::new());
     Ok(())
 }
 
@@ -166,9 +166,18 @@ fn merged(inputs: &[ValueId], listed: &[ValueId]) -> Vec<ValueId> {
 }
 
 /// Declarations of values that are neither inputs nor outputs, in the order in which reading the file meets the values.
-fn infos(graph: &Graph, forms: &Forms<'_>, elsewhere: &HashSet<ValueId>) -> Vec<ValueInfoProto> {
+fn infos(
+    graph: &Graph,
+    forms: &Forms<'_>,
+    constants: &Constants,
+    elsewhere: &HashSet<ValueId>,
+) -> Vec<ValueInfoProto> {
     let is_declared = |id: &ValueId| graph.value(*id).declared && !elsewhere.contains(id);
-    let given = graph.values().filter(|&id| graph.producer(id).is_none());
+    let written: HashSet<ValueId> = constants.all().collect();
+    // Not so a constant that is an attribute in what is written.
+    let is_constant = |value: &Value| value.origin != Origin::Captured && value.data.is_some();
+    let is_written = |&id: &ValueId| !is_constant(graph.value(id)) || written.contains(&id);
+    let given = graph.values().filter(|&id| graph.producer(id).is_none()).filter(is_written);
     let made = forms.nodes.iter().flat_map(|&(id, _)| graph.node_outputs(id).into_iter().flatten());
     given.chain(made).filter(is_declared).map(|id| types::value_info(graph.value(id))).collect()
 }

@@ -8,6 +8,8 @@ mod tensor;
 mod types;
 
 #[cfg(test)]
+mod constant_tests;
+#[cfg(test)]
 mod tests;
 
 use prost::Message;

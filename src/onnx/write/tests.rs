@@ -19,7 +19,7 @@ use crate::onnx::proto::{
 use crate::onnx::read::read;
 use crate::onnx::read::tests::{graph, info, model, node, scalar, with_body};
 
-fn read_back(proto: ModelProto) -> Model {
+pub(super) fn read_back(proto: ModelProto) -> Model {
     let Loaded { model, warnings, .. } = read(proto, ExternalFiles::beside(None)).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
     model
@@ -41,7 +41,9 @@ fn ty(value: Ty) -> TypeProto {
     TypeProto { value: Some(value), denotation: None }
 }
 
-fn tensor_type(dims: Vec<(Option<tensor_shape_proto::dimension::Value>, Option<&str>)>) -> TypeProto {
+pub(super) fn tensor_type(
+    dims: Vec<(Option<tensor_shape_proto::dimension::Value>, Option<&str>)>,
+) -> TypeProto {
     let dim = |(value, denotation): (_, Option<&str>)| tensor_shape_proto::Dimension {
         value,
         denotation: denotation.map(Into::into),
@@ -50,7 +52,7 @@ fn tensor_type(dims: Vec<(Option<tensor_shape_proto::dimension::Value>, Option<&
     ty(Ty::TensorType(type_proto::Tensor { elem_type: Some(1), shape }))
 }
 
-fn typed(name: &str, ty: TypeProto) -> ValueInfoProto {
+pub(super) fn typed(name: &str, ty: TypeProto) -> ValueInfoProto {
     ValueInfoProto { r#type: Some(ty), ..info(name) }
 }
 
@@ -347,41 +349,4 @@ fn constants_of_a_function_are_written_as_nodes() {
     let ops: Vec<_> = written.functions[0].node.iter().map(|n| (n.op_type(), n.output[0].as_str())).collect();
     assert_eq!(ops, [("Constant", "new"), ("Constant", "other"), ("LeakyRelu", "b")]);
     survives(&written);
-}
-
-#[test]
-fn before_ir_4_a_body_holds_its_constants_as_nodes() {
-    let body = |name: &str| {
-        let mut body = graph(&[], &["o"], vec![node("Add", &["x", "k"], &["o"])]);
-        body.initializer = vec![scalar("k")];
-        body.name = Some(name.into());
-        body
-    };
-    let call = with_body(node("If", &["c"], &["y"]), "then_branch", body("t"));
-    let call = with_body(call, "else_branch", body("e"));
-    for (ir, is_node) in [(3, true), (4, false)] {
-        let model = read_back(model(ir, graph(&["x", "c"], &["y"], vec![call.clone()])));
-        let written = write(model.check().unwrap()).unwrap().proto;
-        for attr in &written.graph.as_ref().unwrap().node[0].attribute {
-            let body = attr.g.as_ref().unwrap();
-            let ops: Vec<_> = body.node.iter().map(NodeProto::op_type).collect();
-            assert_eq!(ops, if is_node { vec!["Constant", "Add"] } else { vec!["Add"] });
-            assert_eq!(body.initializer.len(), usize::from(!is_node));
-        }
-        assert_eq!(write(read_back(written.clone()).check().unwrap()).unwrap().proto, written);
-    }
-}
-
-#[test]
-fn declarations_are_in_the_order_of_reading() {
-    let relu = |from, to| node("Relu", &[from], &[to]);
-    let mut g = graph(&["x"], &["y"], vec![relu("x", "a"), relu("w", "k"), node("Add", &["a", "k"], &["y"])]);
-    g.initializer = vec![scalar("w")];
-    g.value_info = ["a", "k"].map(|name| typed(name, tensor_type(vec![]))).to_vec();
-    let mut folded = read_back(model(8, g));
-    let k = folded.graph.find("k").unwrap();
-    folded.graph.remove_node(folded.graph.producer(k).unwrap().0);
-    folded.graph.set_data(k, TensorData::scalar(1.0f32));
-    let written = write(folded.check().unwrap()).unwrap().proto;
-    assert_eq!(write(read_back(written.clone()).check().unwrap()).unwrap().proto, written);
 }

@@ -54,6 +54,12 @@ fn names_of_constants_are_new_in_the_whole_model_and_always_the_same() {
     assert!(model.graph.node(branch).as_read.is_none());
     let body = model.graph.node(branch).attrs.graph("then_branch").unwrap();
     assert_eq!(node_text(body, only_node(body)), "Squeeze{}(x, int64:[0])");
+    set_opset(&mut model, 11);
+    assert_eq!(names(&model.graph).len(), 1, "still the opset of the file");
+    set_opset(&mut model, 13);
+    assert_eq!(names(&model.graph), [""; 0], "the file will have them");
+    let bodies = model.graph.node(branch).attrs.graphs().map(names);
+    assert_eq!(bodies.collect::<Vec<_>>(), [[""; 0]; 2]);
 }
 
 #[test]
