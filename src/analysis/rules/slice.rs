@@ -125,7 +125,7 @@ fn picked(n: i64, start: i64, end: i64, step: i64) -> Option<Box<dyn Iterator<It
         return None;
     } else {
         let (from, to) = backwards(start, end, n);
-        Box::new((to + 1..from + 1).rev().step_by(stride).map(|i| i as usize))
+        Box::new(((to + 1)..=from).rev().step_by(stride).map(|i| i as usize))
     })
 }
 

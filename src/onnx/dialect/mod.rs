@@ -89,13 +89,11 @@ pub(crate) fn set_opset(model: &mut Model, opset: i64) {
 
 /// Whether that is a change.
 fn set(opsets: &mut Vec<OpsetId>, version: i64) -> bool {
-    match opsets.iter_mut().find(|o| o.domain.is_empty()) {
-        Some(found) => std::mem::replace(&mut found.version, version) != version,
-        None => {
-            opsets.push(OpsetId { domain: String::new(), version });
-            true
-        }
+    if let Some(found) = opsets.iter_mut().find(|o| o.domain.is_empty()) {
+        return std::mem::replace(&mut found.version, version) != version;
     }
+    opsets.push(OpsetId { domain: String::new(), version });
+    true
 }
 
 /// Makes the constants of upgraded operators constants like all others: the file will have them as such.
