@@ -9,7 +9,7 @@ use crate::ir::TensorData;
 type Outputs = Result<Vec<TensorData>, EngineError>;
 
 pub(super) const TABLE: &[(&str, Kernel)] = &[
-    ("Celu", |c| with(c, [("alpha", 1.0)], |[a], x| x.max(0.0) + (a * libm::expm1(x / a)).min(0.0))),
+    ("Celu", |c| with(c, [("alpha", 1.0)], celu)),
     ("Elu", |c| with(c, [("alpha", 1.0)], |[a], x| if x < 0.0 { a * libm::expm1(x) } else { x })),
     ("Gelu", gelu),
     ("HardSigmoid", |c| with(c, [("alpha", 0.2), ("beta", 0.5)], |[a, b], x| clamp01(a * x + b))),
@@ -21,7 +21,7 @@ pub(super) const TABLE: &[(&str, Kernel)] = &[
     ("Shrink", shrink),
     ("Sigmoid", |c| real(c, sigmoid)),
     ("Softplus", |c| real(c, softplus)),
-    ("Softsign", |c| real(c, |x| if x.is_infinite() { x.signum() } else { x / (1.0 + x.abs()) })),
+    ("Softsign", |c| real(c, |x| x / (1.0 + x.abs()))),
     ("Swish", |c| with(c, [("alpha", 1.0)], |[a], x| x * sigmoid(a * x))),
     ("ThresholdedRelu", |c| with(c, [("alpha", 1.0)], |[a], x| if x > a { x } else { 0.0 })),
 ];
@@ -67,12 +67,15 @@ fn gelu(call: &NodeCall<'_>) -> Outputs {
     }
 }
 
+fn celu([a]: [f64; 1], x: f64) -> f64 {
+    if x.is_nan() { x } else { x.max(0.0) + (a * libm::expm1(x / a)).min(0.0) }
+}
+
 fn shrink(call: &NodeCall<'_>) -> Outputs {
     let (bias, lambda) = (f64::from(call.float_or("bias", 0.0)?), f64::from(call.float_or("lambd", 0.5)?));
     let f = |x: f64| match x {
         _ if x < -lambda => x + bias,
         _ if x > lambda => x - bias,
-        _ if x.is_nan() => x,
         _ => 0.0,
     };
     let x = call.need(0)?;
@@ -117,6 +120,10 @@ mod tests {
             check(op, &attrs, &[f32s(&[2], &[-2.0, 0.5])], &[2], &want);
         }
         check("Softplus", &[], &[f32s(&[2], &[1000.0, -1000.0])], &[2], &[1000.0, 0.0]);
+        let odd = || f32s(&[3], &[f32::NAN, f32::INFINITY, f32::NEG_INFINITY]);
+        check("Softsign", &[], &[odd()], &[3], &[f64::NAN; 3]);
+        check("Celu", &[], &[odd()], &[3], &[f64::NAN, f64::INFINITY, -1.0]);
+        check("Shrink", &[], &[odd()], &[3], &[0.0, f64::INFINITY, f64::NEG_INFINITY]);
         check("Relu", &[], &[i64s(&[2], &[-2, 3])], &[2], &[0.0, 3.0]);
         check("Shrink", &[("bias", 1f32.into())], &[i64s(&[3], &[-2, 0, 3])], &[3], &[-1.0, 0.0, 2.0]);
         refused("Gelu", &[("approximate", "erf".into())], &[f32s(&[1], &[1.0])]);
