@@ -20,9 +20,10 @@
 //! ```
 //!
 //! The layers, each of which uses only those before it: [`ir`]; [`schema`]; [`onnx`], [`analysis`], [`rewrite`] and
-//! [`engine`]; [`pass`]; [`passes`]; [`recipe`] and [`pipeline`]; [`report`]; this face. `ARCHITECTURE.md` draws them.
+//! [`engine`]; [`calibrate`]; [`pass`]; [`passes`]; [`recipe`] and [`pipeline`]; [`report`]; this face. `ARCHITECTURE.md` draws them.
 
 pub mod analysis;
+pub mod calibrate;
 pub mod engine;
 pub mod ir;
 pub mod onnx;
@@ -37,6 +38,7 @@ pub mod report;
 pub mod rewrite;
 pub mod schema;
 
+pub use calibrate::{Loss, Samples};
 pub use engine::data::Dataset;
 pub use engine::inputs::{DefaultDims, InputPlan, fed};
 pub use engine::verify::{Outcome, Verification};

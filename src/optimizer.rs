@@ -1,5 +1,6 @@
 //! The library's main entry: a recipe, an engine, a run.
 
+use crate::calibrate::Samples;
 use crate::engine::{Bindings, Engine};
 use crate::ir::{Model, TensorData};
 use crate::pipeline::{self, PipelineError, RunOptions};
@@ -11,6 +12,7 @@ pub struct Optimizer<'a> {
     recipe: Recipe,
     engine: Option<&'a dyn Engine>,
     data: Option<Vec<Vec<TensorData>>>,
+    samples: Option<&'a Samples<'a>>,
     bindings: Bindings,
     opset: Option<i64>,
     progress: Option<&'a mut dyn FnMut(&str)>,
@@ -19,7 +21,15 @@ pub struct Optimizer<'a> {
 impl<'a> Optimizer<'a> {
     /// An optimizer that runs this recipe and verifies nothing yet.
     pub fn new(recipe: Recipe) -> Self {
-        Self { recipe, engine: None, data: None, bindings: Bindings::new(), opset: None, progress: None }
+        Self {
+            recipe,
+            engine: None,
+            data: None,
+            samples: None,
+            bindings: Bindings::new(),
+            opset: None,
+            progress: None,
+        }
     }
 
     /// Runs the original and the result on an engine and compares their answers.
@@ -33,6 +43,13 @@ impl<'a> Optimizer<'a> {
     #[must_use]
     pub fn data(mut self, runs: Vec<Vec<TensorData>>) -> Self {
         self.data = Some(runs);
+        self
+    }
+
+    /// Lets passes measure on these samples.
+    #[must_use]
+    pub fn samples(mut self, samples: &'a Samples<'a>) -> Self {
+        self.samples = Some(samples);
         self
     }
 
@@ -65,6 +82,7 @@ impl<'a> Optimizer<'a> {
         let options = RunOptions {
             engine: self.engine,
             data: self.data,
+            samples: self.samples,
             bindings: self.bindings,
             opset: self.opset,
             progress: self.progress,

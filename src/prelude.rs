@@ -4,12 +4,13 @@ pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};
 
 pub use crate::analysis::Facts;
+pub use crate::calibrate::{Samples, Tap};
 pub use crate::engine::{EngineError, NodeCall};
 pub use crate::ir::{
     AttrValue, Attrs, DType, Dim, Function, Graph, IrError, Model, Node, NodeId, OpName, OpsetId, Origin,
     Slots, TensorData, Value, ValueId, ValueType,
 };
-pub use crate::pass::{Family, Limits, Pass, PassContext, PassMeta, Rule, Summary, Target};
+pub use crate::pass::{Family, LayerReport, Limits, Pass, PassContext, PassMeta, Rule, Summary, Target};
 pub(crate) use crate::pass::{each_bare_graph, each_graph};
 pub use crate::rewrite::{
     AnyVar, ConstVar, EitherVar, Match, OpVar, Operand, OptVar, PatternBuilder, Rewrite, RuleFn, Scope, Skip,

@@ -17,13 +17,17 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("analysis", &["ir", "schema", "math"]),
     ("rewrite", &["ir", "schema", "math", "analysis"]),
     ("engine", &["ir", "schema", "math", "onnx"]),
-    ("pass", &["ir", "schema", "math", "analysis", "rewrite", "engine"]),
-    ("prelude", &["ir", "schema", "math", "analysis", "rewrite", "engine", "pass"]),
+    ("calibrate", &["ir", "math", "engine"]),
+    ("pass", &["ir", "schema", "math", "analysis", "rewrite", "engine", "calibrate"]),
+    ("prelude", &["ir", "schema", "math", "analysis", "rewrite", "engine", "calibrate", "pass"]),
     ("passes", &["prelude"]),
     ("recipe", &["ir", "schema", "rewrite", "pass", "passes"]),
-    ("pipeline", &["ir", "schema", "onnx", "analysis", "rewrite", "engine", "pass", "passes", "recipe"]),
-    ("report", &["ir", "schema", "analysis", "engine", "pass", "recipe", "pipeline"]),
-    ("optimizer", &["ir", "engine", "recipe", "pipeline", "report"]),
+    (
+        "pipeline",
+        &["ir", "schema", "onnx", "analysis", "rewrite", "engine", "calibrate", "pass", "passes", "recipe"],
+    ),
+    ("report", &["ir", "schema", "analysis", "engine", "calibrate", "pass", "recipe", "pipeline"]),
+    ("optimizer", &["ir", "engine", "calibrate", "recipe", "pipeline", "report"]),
 ];
 
 /// Layers that the command line reaches through the facade only.

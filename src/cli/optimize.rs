@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use onnxpress::recipe::Loader;
+use onnxpress::recipe::{Loader, Step};
 use onnxpress::{
     Bindings, DEFAULT_ENGINE, Dataset, EXTERNAL_THRESHOLD, Engine, ExternalData, Model, OnnxError, Optimizer,
-    Outcome, Recipe, Report, SaveOptions, encoded_size, load, save,
+    Outcome, Recipe, Report, Samples, SaveOptions, encoded_size, load, save,
 };
 
 use super::failure::names;
@@ -69,8 +69,8 @@ pub struct Args {
     /// The libonnxruntime of `--engine ort` [env: `ORT_DYLIB_PATH`]
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
-    /// Verify on these samples (.npz, .npy) instead of random inputs
-    #[arg(long, value_name = "FILE", conflicts_with = "no_verify")]
+    /// Calibrate and verify on these samples (.npz, .npy); without it, verification draws random inputs
+    #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
     /// Write the weights to a file beside the model (automatic above 2 GiB)
     #[arg(long)]
@@ -90,7 +90,14 @@ pub fn main(args: &Args) -> Result<(), Failure> {
         report: args.report.as_deref(),
     };
     let targets = places.targets()?;
-    let engine = if args.no_verify { None } else { Some(engine_of(&args.engine, args.ort_lib.as_deref())?) };
+    let measures = recipe.steps.iter().any(Step::needs_samples);
+    if args.no_verify && args.data.is_some() && !measures {
+        return Err(Failure::usage(
+            "`--data` has no use with `--no-verify`: no step of the recipe measures on samples",
+        ));
+    }
+    let runs = !args.no_verify || measures;
+    let engine = runs.then(|| engine_of(&args.engine, args.ort_lib.as_deref())).transpose()?;
     let mut reports = Vec::new();
     let mut worst: Option<Failure> = None;
     for (input, target) in args.inputs.iter().zip(&targets) {
@@ -200,13 +207,18 @@ fn run(
     if let Some(opset) = args.opset {
         optimizer = optimizer.opset(opset);
     }
-    if let Some(engine) = engine {
+    let dims: Bindings = args.bind.iter().cloned().collect();
+    let data = args.data.as_ref().map(|path| Dataset::load(path, model, &dims)).transpose();
+    let data = data.map_err(|e| e.to_string())?;
+    if let Some(engine) = engine.filter(|_| !args.no_verify) {
         optimizer = optimizer.verify_with(engine);
-        if let Some(path) = &args.data {
-            let dims: Bindings = args.bind.iter().cloned().collect();
-            let data = Dataset::load(path, model, &dims).map_err(|e| e.to_string())?;
+        if let Some(data) = &data {
             optimizer = optimizer.data(data.batches(u64::from(recipe.verify.runs), 1));
         }
+    }
+    let samples = engine.zip(data).map(|(engine, data)| Samples::of(engine, dims, &data));
+    if let Some(samples) = &samples {
+        optimizer = optimizer.samples(samples);
     }
     optimizer.run(model).map_err(|e| e.to_string())
 }

@@ -1,5 +1,6 @@
 //! What a pass may know and use besides the model.
 
+use crate::calibrate::Samples;
 use crate::engine::{EngineError, NodeCall, kernels};
 use crate::ir::{Graph, Model, NodeId, OpName, TensorData};
 use crate::rewrite::{Names, Scope, Select, visit_graphs};
@@ -58,6 +59,7 @@ pub struct PassContext<'a> {
     /// Things the user should know, a line each.
     pub warnings: Vec<String>,
     pub(crate) names: Names,
+    samples: Option<&'a Samples<'a>>,
     evaluate: &'a Evaluate<'a>,
     can_evaluate: &'a (dyn Fn(&OpName) -> bool + Sync + 'a),
 }
@@ -75,6 +77,7 @@ impl<'a> PassContext<'a> {
             select: Select::default(),
             warnings: Vec::new(),
             names: Names::of(model),
+            samples: None,
             evaluate,
             can_evaluate,
         }
@@ -83,6 +86,23 @@ impl<'a> PassContext<'a> {
     /// The context of a run over a model that is evaluated with our own kernels alone.
     pub fn with_kernels(model: &Model) -> Self {
         Self::new(model, &kernels::eval, &kernels::covers)
+    }
+
+    /// The same with samples to measure on.
+    #[must_use]
+    pub(crate) fn with_samples(mut self, samples: Option<&'a Samples<'a>>) -> Self {
+        self.samples = samples;
+        self
+    }
+
+    /// Unlabelled samples, and the engine that runs models on them.
+    ///
+    /// # Errors
+    /// Where the user gave none.
+    pub fn samples(&self) -> anyhow::Result<&'a Samples<'a>> {
+        self.samples.filter(|s| s.first().is_some()).ok_or_else(|| {
+            anyhow::anyhow!("it measures on samples, and there are none: give some with `--data FILE` or as `data: {{ calib: … }}` in the recipe")
+        })
     }
 
     /// Whether the step may change these nodes together.

@@ -16,7 +16,7 @@ pub use crate::rewrite::CompiledRule;
 pub use crate::schema::Target;
 pub use context::{Limits, PassContext};
 pub(crate) use context::{each_bare_graph, each_graph};
-pub use set::{Member, Summary, run_members, run_set};
+pub use set::{LayerReport, Member, Summary, run_members, run_set};
 
 /// What a pass is, apart from its options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,11 @@ impl PassMeta {
         Self { id, family, lossy: false, grows: false, idempotent: true }
     }
 
+    /// A pass that changes the answers beyond rounding.
+    pub const fn lossy(id: &'static str, family: Family) -> Self {
+        Self { lossy: true, ..Self::exact(id, family) }
+    }
+
     /// The same pass, which may make the file larger.
     #[must_use]
     pub const fn growing(mut self) -> Self {
@@ -56,6 +61,7 @@ pub enum Family {
     Simplify,
     Fuse,
     Convert,
+    Quantize,
 }
 
 impl Family {
@@ -66,6 +72,7 @@ impl Family {
             Self::Simplify => "simplify",
             Self::Fuse => "fuse",
             Self::Convert => "convert",
+            Self::Quantize => "quantize",
         }
     }
 }
@@ -84,6 +91,11 @@ pub trait Pass: Send + Sync {
     /// [`PassContext::may_change`]; a recipe refuses selectors for one that does not.
     fn heeds_selectors(&self) -> bool {
         self.rule().is_some()
+    }
+
+    /// Whether it measures on samples; it asks [`PassContext::samples`].
+    fn needs_samples(&self) -> bool {
+        false
     }
 
     /// Runs it once over the whole model.

@@ -9,12 +9,36 @@ use crate::ir::Model;
 use crate::rewrite::{CompiledRule, Select, SetReport, run_rules};
 
 /// What one pass did in a step.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
 pub struct Summary {
     /// Sites changed.
     pub applied: usize,
     /// Sites left alone though they nearly matched, by reason, counted on the final graph.
     pub skipped: BTreeMap<String, usize>,
+    /// What became of single layers, for passes that decide layer by layer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerReport>,
+}
+
+/// What became of one layer.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
+pub struct LayerReport {
+    /// The node's name, or what it makes.
+    pub layer: String,
+    /// Its operator.
+    pub op: String,
+    /// What it is now: `u8×s8 per channel`, `float`.
+    pub form: String,
+    /// Bytes of its weights before.
+    pub bytes_before: u64,
+    /// Bytes of its weights after.
+    pub bytes_after: u64,
+    /// Signal to quantization noise ratio of its result on the samples, in dB, where it was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sqnr_db: Option<f64>,
+    /// Why it is as it is, or what to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 impl Summary {

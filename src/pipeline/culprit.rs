@@ -5,20 +5,20 @@ use crate::engine::fold;
 use crate::engine::verify::{Outcome, Verifier};
 use crate::ir::Model;
 use crate::pass::{Member, PassContext, run_members};
-use crate::recipe::Recipe;
+use crate::recipe::Step;
 use crate::rewrite::Select;
 
-/// Runs the recipe again, step by step, and the step that breaks the answers pass by pass: the first one with which
+/// Runs the exact steps again, step by step, and the step that breaks the answers pass by pass: the first one with which
 /// they differ. `None` where no single pass does it.
-pub(super) fn find(start: &Model, recipe: &Recipe, verifier: &mut Verifier<'_>) -> Option<String> {
+pub(super) fn find(start: &Model, steps: &[Step], verifier: &mut Verifier<'_>) -> Option<String> {
     let mut differs = |model: &Model| matches!(verifier.check(model).outcome, Outcome::NotEqual { .. });
     if differs(start) {
         return Some("binding dims or changing the opset, before the first step".to_owned());
     }
     let mut model = start.clone();
-    for step in &recipe.steps {
+    for step in steps {
         let before = model.clone();
-        run_step(&mut model, step, &mut Vec::new()).ok()?;
+        run_step(&mut model, step, None, &mut Vec::new()).ok()?;
         if !differs(&model) {
             continue;
         }

@@ -11,8 +11,9 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::calibrate::{Loss, Samples};
 use crate::engine::compare::Tolerance;
-use crate::engine::verify::{Outcome, Verification, VerifyOptions};
+use crate::engine::verify::{Verification, VerifyOptions};
 use crate::engine::{Bindings, Engine, fold};
 use crate::ir::{IrError, Model};
 use crate::pass::{Member, Pass, PassContext, Summary, run_members};
@@ -61,6 +62,8 @@ pub struct RunOptions<'a> {
     pub engine: Option<&'a dyn Engine>,
     /// Real inputs for the verification, run by run.
     pub data: Option<Vec<Vec<crate::ir::TensorData>>>,
+    /// Samples for passes that measure.
+    pub samples: Option<&'a Samples<'a>>,
     /// Sizes of dims, besides those of the recipe. They win.
     pub bindings: Bindings,
     /// The opset to write, besides the recipe's. It wins.
@@ -76,6 +79,8 @@ pub struct RunLog {
     pub steps: Vec<StepLog>,
     /// The proof; `None` where none was asked for.
     pub verification: Option<Verification>,
+    /// What the lossy steps cost; `None` where there was none, or nothing to run them on.
+    pub loss: Option<Loss>,
     /// Where the answers differ: the pass that changed them, as far as bisection could tell.
     pub culprit: Option<String>,
     /// What the user should know.
@@ -112,31 +117,35 @@ pub fn run(
         let why = "the model has training info, which names values of the graph: no step was run";
         run.warnings.push(why.to_owned());
     }
-    for step in recipe.steps.iter().filter(|_| !trains) {
-        if let Some(progress) = &mut options.progress {
-            progress(&step.id);
-        }
-        let log = run_step(&mut model, step, &mut run.warnings)?;
-        run.steps.push(log);
-    }
-    if let Some(engine) = options.engine.filter(|_| recipe.verify.enabled) {
-        let verify = VerifyOptions {
-            runs: recipe.verify.runs as usize,
-            seed: recipe.verify.seed,
-            tolerance: Tolerance { rtol: recipe.verify.rtol, atol: recipe.verify.atol },
-            data: options.data.take(),
-            bindings,
-        };
-        run.verification = Some(match proof::begin(original, engine, &verify) {
-            Err(verdict) => verdict,
-            Ok(mut verifier) => {
-                let found = verifier.check(&model);
-                if matches!(found.outcome, Outcome::NotEqual { .. }) {
-                    run.culprit = culprit::find(&start, recipe, &mut verifier);
-                }
-                found
+    let steps = if trains { &[] } else { &recipe.steps[..] };
+    let (exact, lossy) = steps.split_at(steps.iter().position(Step::is_lossy).unwrap_or(steps.len()));
+    let samples = options.samples;
+    let mut run_all = |steps: &[Step], model: &mut Model, run: &mut RunLog| -> Result<(), PipelineError> {
+        for step in steps {
+            if let Some(progress) = &mut options.progress {
+                progress(&step.id);
             }
-        });
+            run.steps.push(run_step(model, step, samples, &mut run.warnings)?);
+        }
+        Ok(())
+    };
+    run_all(exact, &mut model, &mut run)?;
+    let verify = VerifyOptions {
+        runs: recipe.verify.runs as usize,
+        seed: recipe.verify.seed,
+        tolerance: Tolerance { rtol: recipe.verify.rtol, atol: recipe.verify.atol },
+        data: options.data.take(),
+        bindings,
+    };
+    let judge = match options.engine.filter(|_| recipe.verify.enabled) {
+        Some(engine) => proof::prove(original, &model, engine, &verify, &mut run, |verifier| {
+            culprit::find(&start, exact, verifier)
+        }),
+        None => None,
+    };
+    if !lossy.is_empty() {
+        run_all(lossy, &mut model, &mut run)?;
+        proof::measure(original, &model, samples.or(judge.as_ref()), &mut run);
     }
     Ok((model, run))
 }
@@ -162,14 +171,19 @@ fn check_opset(opset: i64) -> Result<(), PipelineError> {
 }
 
 /// Runs one step and checks the model.
-fn run_step(model: &mut Model, step: &Step, warnings: &mut Vec<String>) -> Result<StepLog, PipelineError> {
+fn run_step(
+    model: &mut Model,
+    step: &Step,
+    samples: Option<&Samples<'_>>,
+    warnings: &mut Vec<String>,
+) -> Result<StepLog, PipelineError> {
     let start = Instant::now();
     let failed = |error| PipelineError::Step { step: step.id.clone(), error };
     step.check_selectors(model).map_err(|e| failed(e.into()))?;
     let mut members = Vec::new();
     members_of(step, &Select::default(), &mut members);
     let members: Vec<_> = members.iter().map(|(pass, select)| Member { pass: *pass, select }).collect();
-    let mut cx = PassContext::new(model, &fold::evaluate, &fold::covers);
+    let mut cx = PassContext::new(model, &fold::evaluate, &fold::covers).with_samples(samples);
     let passes = run_members(model, &members, &mut cx).map_err(failed)?;
     warnings.append(&mut cx.warnings);
     model.check().map_err(|error| PipelineError::Broken { step: step.id.clone(), error })?;

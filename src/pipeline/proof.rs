@@ -2,14 +2,53 @@
 
 use crate::analysis::cost::{self, Sizes};
 use crate::analysis::{Facts, InferContext};
+use crate::calibrate::Samples;
 use crate::engine::verify::{Outcome, Verification, Verifier, VerifyOptions};
 use crate::engine::{Bindings, Engine};
 use crate::ir::Model;
+
+use super::RunLog;
 
 /// The most bytes that one value of a model may take for it to be run.
 const LARGEST: u64 = 1 << 32;
 /// The most bytes that the values of a model may take together for it to be run.
 const TOGETHER: u64 = 1 << 34;
+
+/// Compares the answers of the result with those of the original, and finds the pass that changed them. Returns the
+/// inputs that were run, to judge lossy steps by.
+pub(super) fn prove<'e>(
+    original: &Model,
+    result: &Model,
+    engine: &'e dyn Engine,
+    options: &VerifyOptions,
+    run: &mut RunLog,
+    culprit: impl FnOnce(&mut Verifier<'_>) -> Option<String>,
+) -> Option<Samples<'e>> {
+    let mut verifier = match begin(original, engine, options) {
+        Ok(verifier) => verifier,
+        Err(verdict) => {
+            run.verification = Some(verdict);
+            return None;
+        }
+    };
+    let found = verifier.check(result);
+    if matches!(found.outcome, Outcome::NotEqual { .. }) {
+        run.culprit = culprit(&mut verifier);
+    }
+    run.verification = Some(found);
+    let inputs = verifier.answers()?.0.to_vec();
+    Some(Samples::new(engine, options.bindings.clone(), Vec::new(), inputs))
+}
+
+/// Measures what lossy steps cost.
+pub(super) fn measure(original: &Model, result: &Model, samples: Option<&Samples<'_>>, run: &mut RunLog) {
+    let unknown = |why: String| format!("what the lossy steps cost was not measured: {why}");
+    match samples.map(|samples| samples.loss(original, result)) {
+        Some(Ok(loss)) => run.loss = Some(loss),
+        Some(Err(error)) => run.warnings.push(unknown(error.to_string())),
+        None => run.warnings.push(unknown("there is nothing to run the models on".to_owned())),
+    }
+}
 
 /// The original's answers; or the verdict, where it cannot be run or its answers cannot be believed.
 #[allow(clippy::result_large_err, reason = "the verdict is the other answer, once a run")]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::interpret::Interpreter;
+use crate::engine::verify::Outcome;
 use crate::engine::{EngineError, Session};
 use crate::ir::TensorData;
 

@@ -3,6 +3,7 @@
 use super::error::{Place, RecipeError, hint, one_line};
 use super::tree::{Entry, Kind, Tree};
 use crate::ir::Model;
+use crate::pass::Pass;
 use crate::passes::AnyPass;
 use crate::rewrite::{Select, Selector};
 
@@ -41,6 +42,23 @@ impl Step {
         match &self.kind {
             StepKind::Pass(pass) => pass.as_pass().meta().id,
             StepKind::Fixpoint(_) => FIXPOINT,
+        }
+    }
+
+    /// Whether it may change the answers beyond rounding.
+    pub fn is_lossy(&self) -> bool {
+        self.any(&|pass| pass.meta().lossy)
+    }
+
+    /// Whether it measures on samples.
+    pub fn needs_samples(&self) -> bool {
+        self.any(&|pass| pass.needs_samples())
+    }
+
+    fn any(&self, test: &dyn Fn(&dyn Pass) -> bool) -> bool {
+        match &self.kind {
+            StepKind::Pass(pass) => test(pass.as_pass()),
+            StepKind::Fixpoint(steps) => steps.iter().any(|step| step.any(test)),
         }
     }
 

@@ -7,6 +7,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
 use super::{Report, Stats};
+use crate::calibrate::Loss;
 use crate::engine::verify::{Outcome, Verification};
 
 /// Rows of operators that changed; the rest is summed up.
@@ -22,6 +23,9 @@ pub(super) fn table(report: &Report) -> String {
     passes(report, &mut out);
     if let Some(verification) = &report.run.verification {
         let _ = writeln!(out, "{}", verdict(verification));
+    }
+    if let Some(loss) = &report.run.loss {
+        let _ = writeln!(out, "{}", lost(loss));
     }
     if let Some(culprit) = &report.run.culprit {
         let _ = writeln!(out, "the answers change with: {culprit}");
@@ -98,6 +102,17 @@ fn verdict(verification: &Verification) -> String {
         Outcome::NotEqual { why } => format!("NOT EQUAL: {why} ({engine})"),
         Outcome::CouldNotRun { why } => format!("not verified: {why}"),
     }
+}
+
+fn lost(loss: &Loss) -> String {
+    let outputs = loss.outputs.iter().map(|output| {
+        let sqnr = output.sqnr_db.map_or_else(|| "equal".to_owned(), |db| format!("{db:.1} dB"));
+        let agreement = output.agreement.map_or_else(String::new, |a| format!(", agreement {a:.4}"));
+        format!("`{}` {sqnr}{agreement}", output.name)
+    });
+    let held = if loss.held_out { "held-out" } else { "calibration" };
+    let outputs: Vec<_> = outputs.collect();
+    format!("loss on {} {held} batches by {}: {}", loss.batches, loss.engine, outputs.join("; "))
 }
 
 fn grouped(number: u64) -> String {

@@ -73,6 +73,7 @@ fn a_report_has_the_fields_that_are_documented() {
         "after",
         "steps",
         "verification",
+        "loss",
         "culprit",
         "warnings",
         "provenance",

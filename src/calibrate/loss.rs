@@ -1,0 +1,98 @@
+//! What a lossy recipe costs: how far the answers are from the original's.
+
+use serde::Serialize;
+
+use super::{CalibrateError, Part, Samples};
+use crate::ir::{Model, TensorData};
+
+/// How far the answers of a model are from those of another on the same samples.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Loss {
+    /// The engine that ran both.
+    pub engine: String,
+    /// How many batches were run.
+    pub batches: usize,
+    /// Whether nothing was measured with these samples before.
+    pub held_out: bool,
+    /// Output by output, in the order of the original's.
+    pub outputs: Vec<OutputLoss>,
+}
+
+/// How far one output is from the original's.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct OutputLoss {
+    /// The output's name.
+    pub name: String,
+    /// Signal to quantization noise ratio, in dB: `10·log10(Σa² / Σ(a−b)²)` over all samples; `None` where both are
+    /// equal.
+    pub sqnr_db: Option<f64>,
+    /// Share of rows of the last axis whose largest element sits at the same place.
+    pub agreement: Option<f64>,
+    /// Largest difference.
+    pub max_abs: f64,
+}
+
+impl Loss {
+    /// The worst output's signal to noise ratio; infinite where all answers are equal.
+    pub fn sqnr_db(&self) -> f64 {
+        self.outputs.iter().filter_map(|o| o.sqnr_db).fold(f64::INFINITY, f64::min)
+    }
+
+    /// The worst output's agreement.
+    pub fn agreement(&self) -> Option<f64> {
+        self.outputs.iter().filter_map(|o| o.agreement).reduce(f64::min)
+    }
+}
+
+impl Samples<'_> {
+    /// How far a result is from the original, on the held-out samples; on those that were measured with, where none
+    /// are held out.
+    ///
+    /// # Errors
+    /// Where the engine cannot run one of the two.
+    pub fn loss(&self, original: &Model, result: &Model) -> Result<Loss, CalibrateError> {
+        let held_out = self.count(Part::HeldOut) > 0;
+        let part = if held_out { Part::HeldOut } else { Part::Calibration };
+        let (wanted, found) = (self.answers(original, part)?, self.answers(result, part)?);
+        let names = original.graph.outputs().iter().map(|&v| original.graph.value(v).name.clone());
+        let outputs = names.enumerate().map(|(at, name)| {
+            let pairs = wanted.iter().zip(&found).filter_map(|(a, b)| Some((a.get(at)?, b.get(at)?)));
+            one(name, pairs)
+        });
+        let outputs = outputs.collect();
+        Ok(Loss { engine: self.engine.name().to_owned(), batches: self.count(part), held_out, outputs })
+    }
+}
+
+fn one<'t>(name: String, pairs: impl Iterator<Item = (&'t TensorData, &'t TensorData)>) -> OutputLoss {
+    let (mut signal, mut noise, mut max_abs) = (0f64, 0f64, 0f64);
+    let (mut rows, mut same) = (0u64, 0u64);
+    for (a, b) in pairs {
+        let (Some(x), Some(y)) = (numbers(a), numbers(b)) else { continue };
+        if x.len() != y.len() {
+            noise = f64::INFINITY;
+            continue;
+        }
+        for (&p, &q) in x.iter().zip(&y) {
+            // Infinities at the same place are no difference.
+            let gap = if p.total_cmp(&q).is_eq() { 0.0 } else { p - q };
+            signal += p * p;
+            noise += gap * gap;
+            max_abs = if gap.is_nan() { f64::NAN } else { max_abs.max(gap.abs()) };
+        }
+        let width = a.dims().last().map_or(1, |&d| d as usize);
+        if width > 1 {
+            let best = |row: &[f64]| row.iter().enumerate().max_by(|p, q| p.1.total_cmp(q.1)).map(|(i, _)| i);
+            rows += (x.len() / width) as u64;
+            same += x.chunks(width).zip(y.chunks(width)).filter(|(p, q)| best(p) == best(q)).count() as u64;
+        }
+    }
+    let sqnr_db = (noise != 0.0)
+        .then(|| if noise.is_nan() { f64::NEG_INFINITY } else { 10.0 * (signal / noise).log10() });
+    let agreement = (rows > 0).then(|| same as f64 / rows as f64);
+    OutputLoss { name, sqnr_db, agreement, max_abs }
+}
+
+fn numbers(tensor: &TensorData) -> Option<Vec<f64>> {
+    tensor.to_f64s().or_else(|| Some(tensor.to_i64s()?.into_iter().map(|x| x as f64).collect()))
+}

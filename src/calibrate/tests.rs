@@ -1,0 +1,76 @@
+#![allow(clippy::float_cmp, reason = "exact numbers")]
+
+use super::*;
+use crate::engine::interpret::Interpreter;
+
+const MODEL: &str = r#"
+<ir_version: 8, opset_import: ["": 17]>
+g (float[n, 2] x) => (float[n, 2] y) <float[2] two = {2, -2}>
+{
+  a = Mul (x, two)
+  y = Relu (a)
+}"#;
+
+fn batch(items: &[f32]) -> Tensors {
+    vec![
+        TensorData::from_f64s(
+            crate::ir::DType::Float,
+            &[1, items.len() as u64],
+            &items.iter().map(|&x| f64::from(x)).collect::<Vec<_>>(),
+        )
+        .unwrap(),
+    ]
+}
+
+#[test]
+fn observers_see_inputs_and_inner_values_in_order() {
+    let model = crate::onnx::from_text(MODEL).unwrap().model;
+    let engine = Interpreter::default();
+    let batches: Vec<_> = (0..5u8).map(|i| batch(&[f32::from(i), 1.0])).collect();
+    let samples = Samples::new(&engine, Bindings::new(), batches, Vec::new());
+    let find = |name| model.graph.find(name).unwrap();
+    let values = [find("a"), find("x"), find("a")];
+    let mut seen = vec![Vec::new(); 3];
+    let tap = Tap { model: &model, values: &values };
+    samples
+        .observe(tap, &mut seen, |o, t| {
+            o.extend(t.to_f64s().unwrap());
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(seen[0], [0., -2., 2., -2., 4., -2., 6., -2., 8., -2.]);
+    assert_eq!(seen[1], [0., 1., 1., 1., 2., 1., 3., 1., 4., 1.]);
+    assert_eq!(seen[0], seen[2]);
+}
+
+#[test]
+fn a_refusal_names_the_sample() {
+    let model = crate::onnx::from_text(MODEL).unwrap().model;
+    let engine = Interpreter::default();
+    let batches: Vec<_> = (0..5u8).map(|i| batch(&[f32::from(i), 1.0])).collect();
+    let samples = Samples::new(&engine, Bindings::new(), batches, Vec::new());
+    let values = [model.graph.find("x").unwrap()];
+    let tap = Tap { model: &model, values: &values };
+    let refused = samples.observe(tap, &mut [()], |(), t| {
+        if t.to_f64s().unwrap()[0] == 3.0 { Err("three".to_owned()) } else { Ok(()) }
+    });
+    assert_eq!(refused.unwrap_err().to_string(), "sample 3: three");
+}
+
+#[test]
+fn loss_is_measured_on_what_is_held_out() {
+    let model = crate::onnx::from_text(MODEL).unwrap().model;
+    let other = crate::onnx::from_text(&MODEL.replace("-2}", "-2.02}")).unwrap().model;
+    let engine = Interpreter::default();
+    let samples = Samples::new(
+        &engine,
+        Bindings::new(),
+        vec![batch(&[9.0, 9.0])],
+        vec![batch(&[0.0, -1.0]), batch(&[1.0, 0.0])],
+    );
+    assert_eq!(samples.loss(&model, &model).unwrap().sqnr_db(), f64::INFINITY);
+    let loss = samples.loss(&model, &other).unwrap();
+    assert!(loss.held_out && loss.batches == 2);
+    assert_eq!(loss.agreement(), Some(1.0));
+    assert!((loss.sqnr_db() - 10.0 * (8.0f64 / 0.0004).log10()).abs() < 0.01, "{loss:?}");
+}
