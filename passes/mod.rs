@@ -2,6 +2,7 @@
 
 pub mod fold;
 pub mod fuse;
+pub mod quantize;
 pub mod simplify;
 
 use serde::{Deserialize, Deserializer};
@@ -75,6 +76,7 @@ registry! {
     "inline-constant-if" => InlineConstantIf(simplify::constant_if::InlineConstantIf),
     "inline-functions" => InlineFunctions(simplify::functions::InlineFunctions),
     "merge-equal-nodes" => MergeEqualNodes(simplify::equal_nodes::MergeEqualNodes),
+    "quantize-static" => QuantizeStatic(quantize::r#static::QuantizeStatic),
     "resolve-cast-like" => ResolveCastLike(simplify::cast_like::ResolveCastLike),
     "share-equal-initializers" => ShareEqualInitializers(simplify::equal_initializers::ShareEqualInitializers),
 }

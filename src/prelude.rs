@@ -11,9 +11,10 @@ pub use crate::ir::{
     Slots, TensorData, Value, ValueId, ValueType,
 };
 pub use crate::pass::{Family, LayerReport, Limits, Pass, PassContext, PassMeta, Rule, Summary, Target};
-pub(crate) use crate::pass::{each_bare_graph, each_graph};
+pub(crate) use crate::pass::{each_bare_graph, each_graph, main_graph, require_opset};
 pub use crate::rewrite::{
-    AnyVar, ConstVar, EitherVar, Match, OpVar, Operand, OptVar, PatternBuilder, Rewrite, RuleFn, Scope, Skip,
+    AnyVar, ConstVar, EitherVar, Match, NewOp, OpVar, Operand, OptVar, PatternBuilder, Rewrite, RuleFn,
+    Scope, Skip,
 };
 
 /// Whether an operator of the standard gives the same outputs for the same inputs, always: no random operator, no

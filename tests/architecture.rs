@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("rewrite", &["ir", "schema", "math", "analysis"]),
     ("engine", &["ir", "schema", "math", "onnx"]),
     ("calibrate", &["ir", "math", "engine"]),
-    ("pass", &["ir", "schema", "math", "analysis", "rewrite", "engine", "calibrate"]),
+    ("pass", &["ir", "schema", "math", "onnx", "analysis", "rewrite", "engine", "calibrate"]),
     ("prelude", &["ir", "schema", "math", "analysis", "rewrite", "engine", "calibrate", "pass"]),
     ("passes", &["prelude"]),
     ("recipe", &["ir", "schema", "rewrite", "pass", "passes"]),

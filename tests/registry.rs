@@ -38,7 +38,7 @@ fn a_pass_is_found_by_its_id() {
         let pass = AnyPass::named(id).unwrap();
         let meta = pass.as_pass().meta();
         assert_eq!(meta.id, *id, "the table and the pass agree");
-        let path = AnyPass::type_path(id).unwrap().replace(' ', "");
+        let path = AnyPass::type_path(id).unwrap().replace(' ', "").replace("r#", "");
         let [family, object, name] = path.split("::").collect::<Vec<_>>()[..] else {
             panic!("{id}: {path} is not family::object::Type")
         };
@@ -54,7 +54,7 @@ fn a_pass_is_found_by_its_id() {
 fn every_file_of_a_pass_is_in_the_table() {
     let known: BTreeSet<String> = AnyPass::IDS
         .iter()
-        .map(|id| AnyPass::type_path(id).unwrap().replace(' ', ""))
+        .map(|id| AnyPass::type_path(id).unwrap().replace(' ', "").replace("r#", ""))
         .map(|path| path.rsplit_once("::").unwrap().0.replace("::", "/"))
         .collect();
     for family in folders(&root().join("passes")) {

@@ -3,7 +3,7 @@
 use crate::calibrate::Samples;
 use crate::engine::{EngineError, NodeCall, kernels};
 use crate::ir::{Graph, Model, NodeId, OpName, TensorData};
-use crate::rewrite::{Names, Scope, Select, visit_graphs};
+use crate::rewrite::{Names, Scope, Select, visit_graphs, with_main_graph};
 use crate::schema::Target;
 
 /// Evaluates one node on constants; see [`crate::engine`].
@@ -140,6 +140,30 @@ pub(crate) fn each_bare_graph(
     f: &mut dyn FnMut(&mut Scope<'_>, &mut PassContext<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     visit(model, cx, false, f)
+}
+
+/// Calls a function on the main graph alone.
+pub(crate) fn main_graph(
+    model: &mut Model,
+    cx: &mut PassContext<'_>,
+    f: &mut dyn FnMut(&mut Scope<'_>, &mut PassContext<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut names = std::mem::take(&mut cx.names);
+    let result = with_main_graph(model, &mut names, &mut |scope| f(scope, cx));
+    cx.names = names;
+    result
+}
+
+/// Lets a model be written at this opset of `ai.onnx` at least, and says so where that is a change.
+pub(crate) fn require_opset(model: &mut Model, opset: i64, cx: &mut PassContext<'_>) {
+    let old = model.opset("").unwrap_or(1);
+    if old < opset {
+        crate::onnx::set_opset(model, opset);
+        cx.target = Target::of(model);
+        cx.warnings.push(format!(
+            "the model asks for opset {opset} now: what was made needs it, and opset {old} lacks it"
+        ));
+    }
 }
 
 fn visit(

@@ -15,7 +15,7 @@ use crate::rewrite::{PatternBuilder, RuleFn, Select};
 pub use crate::rewrite::CompiledRule;
 pub use crate::schema::Target;
 pub use context::{Limits, PassContext};
-pub(crate) use context::{each_bare_graph, each_graph};
+pub(crate) use context::{each_bare_graph, each_graph, main_graph, require_opset};
 pub use set::{LayerReport, Member, Summary, run_members, run_set};
 
 /// What a pass is, apart from its options.

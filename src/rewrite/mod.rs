@@ -23,8 +23,8 @@ pub use matcher::Match;
 pub(crate) use names::Names;
 pub use pattern::{AnyVar, ConstVar, EitherVar, Inputs, OpVar, OptVar, PatternBuilder, Token};
 pub use record::{Operand, Rewrite};
-pub use scope::Scope;
-pub(crate) use scope::visit_graphs;
+pub use scope::{NewOp, Scope};
+pub(crate) use scope::{visit_graphs, with_main_graph};
 pub use select::{Select, Selector, SelectorError};
 
 use std::borrow::Cow;

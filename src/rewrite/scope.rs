@@ -1,9 +1,13 @@
 //! Visiting every graph of a model, each with what is known around it, and changing it in whole steps.
 
+use std::sync::Arc;
+
 use super::alias::{can_alias, remove_if_dead};
 use super::{Names, Outcome, alias};
 use crate::analysis::{Facts, InferContext};
-use crate::ir::{Graph, IrError, Model, NodeId, Provenance, TensorData, ValueId};
+use crate::ir::{
+    Attrs, Graph, IrError, Model, Node, NodeId, OpName, Provenance, TensorData, Value, ValueId, ValueType,
+};
 use crate::schema::Target;
 
 /// One graph of a model, on behalf of a pass over whole graphs.
@@ -16,6 +20,20 @@ pub struct Scope<'a> {
     pub facts: &'a mut Facts,
     /// The names of the whole model.
     pub(crate) names: &'a mut Names,
+}
+
+/// An operator that a pass over whole graphs adds.
+pub struct NewOp<'n> {
+    /// The pass.
+    pub pass: &'static str,
+    /// The nodes that it stands for, in reports.
+    pub stands_for: &'n [NodeId],
+    /// The operator.
+    pub op: OpName,
+    /// Its attributes.
+    pub attrs: Attrs,
+    /// Its inputs by slot.
+    pub inputs: &'n [Option<ValueId>],
 }
 
 /// Calls a function on the main graph, on every body, and on the bodies of functions: outer graphs before inner ones.
@@ -32,6 +50,17 @@ pub(crate) fn visit_graphs(
         visitor.target = Target::asking_for(&function.opsets);
         visitor.visit(&mut function.graph, None)
     })
+}
+
+/// Calls a function on the main graph alone.
+pub(crate) fn with_main_graph(
+    model: &mut Model,
+    names: &mut Names,
+    f: &mut dyn FnMut(&mut Scope<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let target = Target::of(model);
+    let mut facts = Facts::of(&model.graph, &InferContext::default());
+    f(&mut Scope { graph: &mut model.graph, facts: &mut facts, target: &target, names })
 }
 
 struct Visitor<'v> {
@@ -136,6 +165,52 @@ impl Scope<'_> {
     /// Gives a value its elements; the operator that produced it must be gone, or go next.
     pub(crate) fn set_constant(&mut self, value: ValueId, data: TensorData) {
         self.graph.set_data(value, data);
+    }
+
+    /// Adds a constant, named as wished or nearly so.
+    pub(crate) fn add_constant(&mut self, wish: &str, data: TensorData) -> Result<ValueId, IrError> {
+        let mut value = Value::named(self.names.fresh(wish));
+        value.ty = ValueType::of(&data);
+        value.data = Some(data);
+        self.graph.add_value(value)
+    }
+
+    /// Adds an operator whose one result is a new value, named as wished or nearly so.
+    pub(crate) fn append(&mut self, new: NewOp<'_>, wish: &str) -> Result<ValueId, IrError> {
+        let output = self.graph.add_value(Value::named(self.names.fresh(wish)))?;
+        self.produce(new, output)?;
+        Ok(output)
+    }
+
+    /// Adds an operator that makes a value which nothing produces yet.
+    pub(crate) fn produce(&mut self, new: NewOp<'_>, output: ValueId) -> Result<NodeId, IrError> {
+        let made_by = self.provenance(new.pass, new.stands_for);
+        let name = self.graph.value(output).name.clone();
+        let mut node = Node::new(new.op, name, new.attrs);
+        node.position = new.stands_for.iter().map(|&n| self.graph.node(n).position).max().unwrap_or_default();
+        node.made_by = Some(Arc::new(made_by));
+        self.graph.add_node(node, new.inputs, &[Some(output)])
+    }
+
+    /// Lets the producer of a value make a new one instead; the old one is left without a producer, with its readers
+    /// and its name. `None` where nothing produces it.
+    pub(crate) fn detach(&mut self, value: ValueId, wish: &str) -> Result<Option<ValueId>, IrError> {
+        let Some((node, slot)) = self.graph.producer(value) else { return Ok(None) };
+        let mut fresh = Value::named(self.names.fresh(wish));
+        fresh.ty = self.graph.value(value).ty.clone();
+        let fresh = self.graph.add_value(fresh)?;
+        self.graph.set_output(node, slot, fresh)?;
+        Ok(Some(fresh))
+    }
+
+    /// Lets an operator read another value in one of its slots. The old one may be left without readers.
+    pub(crate) fn feed(&mut self, node: NodeId, slot: usize, value: ValueId) -> Result<(), IrError> {
+        self.graph.set_input(node, slot, Some(value))
+    }
+
+    /// Takes its elements from a constant; an operator is about to produce it.
+    pub(crate) fn clear_constant(&mut self, value: ValueId) {
+        self.graph.edit_value(value, |v| v.data = None);
     }
 
     /// Which nodes of the file a node stands for.
