@@ -2,6 +2,8 @@
 
 use crate::prelude::*;
 
+use super::scales::Inputs;
+
 /// Where the integers of a quantized value lie: `x = (code − zero_point) · scale`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Grid {
@@ -76,6 +78,18 @@ impl Rows {
             rows[at / inner % count].push(item);
         }
         Some(Self { dims, axis, rows })
+    }
+
+    /// The same weight for inputs that are divided by factors, with results that are divided by factors.
+    pub fn scaled(&self, inputs: Inputs, input: Option<&[f64]>, output: Option<&[f64]>) -> Self {
+        let factor =
+            |factors: Option<&[f64]>, at: usize| factors.and_then(|f| f.get(at)).copied().unwrap_or(1.0);
+        let rows = self.rows.iter().enumerate().map(|(row, items)| {
+            let by = factor(output, row);
+            let item = |(at, x): (usize, &f64)| x * factor(input, inputs.channel(row, at)) / by;
+            items.iter().enumerate().map(item).collect()
+        });
+        Self { dims: self.dims.clone(), axis: self.axis, rows: rows.collect() }
     }
 
     /// The inverse of [`Rows::of`], for codes.

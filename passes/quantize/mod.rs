@@ -3,4 +3,5 @@
 mod codes;
 mod place;
 mod plan;
+mod scales;
 pub mod r#static;

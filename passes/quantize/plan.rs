@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::prelude::*;
 
+use super::codes::Rows;
+use super::scales::Inputs;
+
 /// An operator that multiplies by weights, or two activations.
 pub(super) struct Layer {
     /// The operator.
@@ -16,6 +19,8 @@ pub(super) struct Layer {
     pub bias: Option<(usize, ValueId)>,
     /// What it makes, after the activation function that its kernel absorbs.
     pub result: ValueId,
+    /// That function's node.
+    pub activation: Option<NodeId>,
     /// Whether its integer kernel gives integers, so that the result has to be quantized.
     pub gives_integers: bool,
 }
@@ -29,6 +34,37 @@ pub(super) struct Weight {
     pub value: ValueId,
     /// The axis of its output channels.
     pub axis: usize,
+    /// The axis of its input channels; `None` where they are not to be told apart.
+    pub inputs: Option<usize>,
+    /// Groups of channels.
+    pub group: usize,
+    /// Whether it is the weight of a convolution.
+    pub conv: bool,
+}
+
+impl Weight {
+    /// Which input channel every element of a row is multiplied with.
+    pub fn inputs(self, rows: &Rows) -> Inputs {
+        let width = rows.rows.first().map_or(0, Vec::len);
+        let count = rows.rows.len();
+        let Some(axis) = self.inputs else {
+            return Inputs { each: width, per_group: 0, rows_per_group: count };
+        };
+        let per_group = rows.dims.get(axis).map_or(1, |&d| d as usize).max(1);
+        Inputs { each: width / per_group, per_group, rows_per_group: count / self.group.max(1) }
+    }
+}
+
+impl Layer {
+    /// Whether the channels of the result may be scaled before the activation function as well as after it: there is
+    /// none, or it only cuts at zero and where the quantized range ends anyway.
+    fn scales_freely(&self, graph: &Graph) -> bool {
+        let Some(node) = self.activation else { return true };
+        let zero = |slot: usize| {
+            graph.constant_input(node, slot).and_then(TensorData::to_f64s).is_some_and(|x| x == [0.0])
+        };
+        graph.node(node).is("Relu") || (graph.node(node).is("Clip") && zero(1))
+    }
 }
 
 /// A value that is quantized, and who reads it so.
@@ -38,6 +74,11 @@ pub(super) struct Point {
     pub from_layer: bool,
     /// The readers that compute in integers: node and slot.
     pub readers: Vec<(NodeId, usize)>,
+    /// The layers among them.
+    pub layers: Vec<usize>,
+    /// The axis of channels that may have a scale each: all integer readers are layers with constant weights, which
+    /// take the differences between the channels over.
+    pub axis: Option<usize>,
 }
 
 /// What is to be quantized.
@@ -103,9 +144,11 @@ impl Plan {
                 Err(skip) => summary.skip(skip.0),
             }
         }
-        for layer in &plan.layers {
+        for (at, layer) in plan.layers.iter().enumerate() {
             for &(slot, value) in &layer.activations {
-                plan.points.entry(value).or_default().readers.push((layer.node, slot));
+                let point = plan.points.entry(value).or_default();
+                point.readers.push((layer.node, slot));
+                point.layers.push(at);
             }
             if layer.gives_integers {
                 plan.points.entry(layer.result).or_default().from_layer = true;
@@ -115,6 +158,7 @@ impl Plan {
             plan.extend(scope, cx, &order);
         }
         plan.tie(graph, &order);
+        plan.find_channels(scope);
         Ok(plan)
     }
 
@@ -141,11 +185,56 @@ impl Plan {
             if !ready || absorbed.contains(&output) || !cx.may_change(graph, &[node]) {
                 continue;
             }
-            let result = after_activation(graph, output);
+            let (result, _) = after_activation(graph, output);
             for (slot, value) in read {
                 self.points.entry(value).or_default().readers.push((node, slot));
             }
             self.points.entry(result).or_default().from_layer = true;
+        }
+    }
+
+    /// The weights of the layers, by output channel.
+    pub fn rows(&self, graph: &Graph) -> Vec<Option<Rows>> {
+        let rows = |layer: &Layer| layer.weight.and_then(|w| Rows::of(graph.constant(w.value)?, w.axis));
+        self.layers.iter().map(rows).collect()
+    }
+
+    /// Whether anything reads a value that does not compute in integers.
+    pub fn has_float_reader(&self, graph: &Graph, value: ValueId, point: &Point) -> bool {
+        graph.is_pinned(value) || graph.use_count(value) > point.readers.len()
+    }
+
+    /// Finds the values whose channels may have a scale each.
+    fn find_channels(&mut self, scope: &Scope<'_>) {
+        let tied: BTreeSet<ValueId> = self.ties.iter().flat_map(|&(a, b)| [a, b]).collect();
+        let makers: BTreeMap<ValueId, &Layer> =
+            self.layers.iter().filter(|l| l.gives_integers).map(|l| (l.result, l)).collect();
+        for (value, point) in &mut self.points {
+            let Some(rank) = scope.facts.rank(*value) else { continue };
+            let maker = makers.get(value);
+            let mut axes = point.layers.iter().map(|&at| {
+                let layer = &self.layers[at];
+                let weight = layer.weight.filter(|w| w.inputs.is_some())?;
+                Some(if weight.axis == 0 && weight.inputs == Some(1) && weight.conv {
+                    1
+                } else {
+                    rank.checked_sub(1)?
+                })
+            });
+            let first = match maker {
+                Some(_) => Some(Some(1)),
+                None => axes.next(),
+            };
+            let scales = !tied.contains(value)
+                && point.layers.len() == point.readers.len()
+                && point.from_layer == maker.is_some()
+                && maker.is_none_or(|maker| maker.scales_freely(scope.graph));
+            if let Some(Some(axis)) = first
+                && scales
+                && axes.all(|a| a == Some(axis))
+            {
+                point.axis = Some(axis);
+            }
         }
     }
 
@@ -185,7 +274,7 @@ fn layer(scope: &Scope<'_>, id: NodeId) -> Result<Layer, Skip> {
     Skip::unless(graph.constant(a).is_none(), "its first input is constant")?;
     let mut activations = vec![(0, a)];
     let weight = match graph.constant(b) {
-        Some(data) => Some(Weight { slot: 1, value: b, axis: channel_axis(kind, node, data)? }),
+        Some(data) => Some(weight_of(kind, node, b, data)?),
         None => {
             Skip::unless(kind == "MatMul", "its weight is not constant")?;
             activations.push((1, b));
@@ -204,24 +293,33 @@ fn layer(scope: &Scope<'_>, id: NodeId) -> Result<Layer, Skip> {
             graph.constant(bias).is_some_and(|d| d.rank() == 1 && d.dims().first().copied() == channels);
         Skip::unless(fits, "its bias is not a constant of one number a channel")?;
     }
-    let result = after_activation(graph, output);
-    Ok(Layer { node: id, activations, weight, bias, result, gives_integers: kind == "Conv" })
+    let (result, activation) = after_activation(graph, output);
+    Ok(Layer { node: id, activations, weight, bias, result, activation, gives_integers: kind == "Conv" })
 }
 
-/// The axis of the output channels of a weight.
-fn channel_axis(kind: &str, node: &Node, weight: &TensorData) -> Result<usize, Skip> {
-    Skip::unless(weight.len() > 0, "its weight is empty")?;
-    match kind {
-        "Conv" => Skip::unless(weight.rank() >= 3, "its weight has fewer than three dims").map(|()| 0),
+/// The geometry of a weight.
+fn weight_of(kind: &str, node: &Node, value: ValueId, data: &TensorData) -> Result<Weight, Skip> {
+    Skip::unless(data.len() > 0, "its weight is empty")?;
+    let group = usize::try_from(node.attrs.int("group").unwrap_or(1)).unwrap_or(0);
+    let rank = data.rank();
+    let (axis, inputs) = match kind {
+        "Conv" => {
+            Skip::unless(rank >= 3, "its weight has fewer than three dims")?;
+            let channels = data.dims()[0] as usize;
+            Skip::unless(group > 0 && channels.is_multiple_of(group), "group does not divide the channels")?;
+            (0, Some(1))
+        }
         "Gemm" => {
-            Skip::unless(weight.rank() == 2, "its weight is no matrix")?;
-            Ok(usize::from(node.attrs.int("transB").unwrap_or(0) == 0))
+            Skip::unless(rank == 2, "its weight is no matrix")?;
+            let axis = usize::from(node.attrs.int("transB").unwrap_or(0) == 0);
+            (axis, Some(1 - axis))
         }
         _ => {
-            Skip::unless(weight.rank() >= 2, "its weight is no matrix")?;
-            Ok(weight.rank() - 1)
+            Skip::unless(rank >= 2, "its weight is no matrix")?;
+            (rank - 1, (rank == 2).then_some(0))
         }
-    }
+    };
+    Ok(Weight { slot: 1, value, axis, inputs, group, conv: kind == "Conv" })
 }
 
 /// Whether a value comes out of a `DequantizeLinear`.
@@ -229,14 +327,15 @@ fn is_dequantized(graph: &Graph, value: ValueId) -> bool {
     graph.producer(value).is_some_and(|(n, _)| graph.node(n).is("DequantizeLinear"))
 }
 
-/// The value behind the `Relu` or `Clip` that reads a result alone: integer kernels do both by saturating.
-fn after_activation(graph: &Graph, value: ValueId) -> ValueId {
-    let [(reader, Some(0))] = graph.uses(value)[..] else { return value };
+/// The value behind the `Relu` or `Clip` that reads a result alone, and that node: integer kernels do both by
+/// saturating.
+fn after_activation(graph: &Graph, value: ValueId) -> (ValueId, Option<NodeId>) {
+    let [(reader, Some(0))] = graph.uses(value)[..] else { return (value, None) };
     let node = graph.node(reader);
     let bounded = |slot: usize| graph.node_input(reader, slot).is_none_or(|v| graph.constant(v).is_some());
     let absorbed = node.is("Relu") || (node.is("Clip") && bounded(1) && bounded(2));
     match graph.node_output(reader, 0) {
-        Some(output) if absorbed && !graph.is_pinned(value) => output,
-        _ => value,
+        Some(output) if absorbed && !graph.is_pinned(value) => (output, Some(reader)),
+        _ => (value, None),
     }
 }

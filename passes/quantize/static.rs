@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::prelude::*;
 
-use super::codes::{Grid, Rows, bounds, integers, nearest, usable};
+use super::codes::{Rows, bounds, integers, nearest, usable};
 use super::place::Placer;
-use super::plan::{Layer, Plan, Weight};
+use super::plan::{Layer, Plan, Point, Weight};
+use super::scales::{Reader, Scale, Seen};
 
 /// Quantize the activations and weights of `Conv`, `Gemm` and `MatMul`, with ranges measured on samples.
 ///
@@ -106,120 +107,114 @@ impl Pass for QuantizeStatic {
         let before = model.clone();
         main_graph(model, cx, &mut |scope, cx| {
             let plan = Plan::of(scope, cx, self.between, &mut summary)?;
-            let grids = self.grids(&before, &plan, samples)?;
-            self.write(scope, &plan, &grids, &mut summary)
+            let rows = plan.rows(scope.graph);
+            let scales = self.scales(&before, &plan, &rows, samples)?;
+            let mut placer = Placer::new(ID);
+            for (at, layer) in plan.layers.iter().enumerate() {
+                if let (Some(weight), Some(rows)) = (layer.weight, &rows[at]) {
+                    self.layer(scope, &mut placer, layer, (weight, rows), &scales)?;
+                }
+                summary.applied += 1;
+            }
+            for (&value, point) in &plan.points {
+                if let Some(scale) = scales.get(&value) {
+                    placer.point(scope, value, point, scale)?;
+                }
+            }
+            Ok(())
         })?;
         Ok(summary)
     }
 }
 
+/// How every quantized value is rounded.
+type Scales = BTreeMap<ValueId, Scale>;
+
 impl QuantizeStatic {
-    /// The grid of every value that is quantized, from its range on the samples.
-    fn grids(
+    /// How every quantized value is rounded, from what the samples show of it.
+    fn scales(
         &self,
         model: &Model,
         plan: &Plan,
+        rows: &[Option<Rows>],
         samples: &Samples<'_>,
-    ) -> anyhow::Result<BTreeMap<ValueId, Grid>> {
+    ) -> anyhow::Result<Scales> {
         let values: Vec<ValueId> = plan.points.keys().copied().collect();
-        let mut ranges = vec![(f64::INFINITY, f64::NEG_INFINITY); values.len()];
-        samples.observe(Tap { model, values: &values }, &mut ranges, |range, tensor| {
-            let items = tensor.to_vec::<f32>().ok_or("not float32")?;
-            for x in items {
-                if !x.is_finite() {
-                    return Err(format!("a value is {x}"));
-                }
-                *range = (range.0.min(f64::from(x)), range.1.max(f64::from(x)));
-            }
-            Ok(())
-        })?;
-        let mut ranges: BTreeMap<ValueId, (f64, f64)> = values.into_iter().zip(ranges).collect();
-        for (from, to) in &plan.ties {
-            if let Some(range) = ranges.get(from).copied() {
-                ranges.insert(*to, range);
+        let axis = |point: &Point| point.axis.filter(|_| self.per_channel);
+        let mut seen: Vec<Seen> = plan.points.values().map(|point| Seen::new(axis(point))).collect();
+        samples.observe(Tap { model, values: &values }, &mut seen, Seen::see)?;
+        let place = |value: ValueId| values.iter().position(|&v| v == value);
+        for &(from, to) in &plan.ties {
+            if let (Some(from), Some(to)) = (place(from), place(to)) {
+                let range = seen[from].range();
+                seen[to].join(range);
             }
         }
-        let grid = |range| Grid::of(range, self.activations.dtype(), self.symmetric);
-        Ok(ranges.into_iter().map(|(value, range)| (value, grid(range))).collect())
+        let one = |(seen, (value, point)): (&Seen, (&ValueId, &Point))| {
+            let layers = point.layers.iter().filter_map(|&at| {
+                let weight = plan.layers[at].weight?;
+                let rows = rows[at].as_ref()?;
+                Some(Reader::Layer { rows, inputs: weight.inputs(rows) })
+            });
+            let floats = point.from_layer && plan.has_float_reader(&model.graph, *value, point);
+            let readers: Vec<Reader<'_>> = layers.chain(floats.then_some(Reader::Float)).collect();
+            (*value, seen.scale(&readers, self.activations.dtype(), self.symmetric))
+        };
+        Ok(seen.iter().zip(&plan.points).map(one).collect())
     }
 
-    fn write(
-        &self,
-        scope: &mut Scope<'_>,
-        plan: &Plan,
-        grids: &BTreeMap<ValueId, Grid>,
-        summary: &mut Summary,
-    ) -> anyhow::Result<()> {
-        let mut placer = Placer::new(ID);
-        for layer in &plan.layers {
-            let Some(weight) = layer.weight else { continue };
-            let Some(grid) = layer.activations.first().and_then(|(_, v)| grids.get(v)) else { continue };
-            self.weight(scope, &mut placer, layer, weight, *grid)?;
-            summary.applied += 1;
-        }
-        for (&value, point) in &plan.points {
-            if let Some(grid) = grids.get(&value) {
-                placer.point(scope, value, point, *grid)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Stores the weight and the bias of a layer as integers.
-    fn weight(
+    /// Stores the weight and the bias of a layer as integers, scaled as its input and its result are.
+    fn layer(
         &self,
         scope: &mut Scope<'_>,
         placer: &mut Placer,
         layer: &Layer,
-        weight: Weight,
-        input: Grid,
+        (weight, rows): (Weight, &Rows),
+        scales: &Scales,
     ) -> anyhow::Result<()> {
-        let Some(rows) = scope.graph.constant(weight.value).and_then(|d| Rows::of(d, weight.axis)) else {
-            return Ok(());
-        };
+        let Some(input) = layer.activations.first().and_then(|(_, v)| scales.get(v)) else { return Ok(()) };
+        let output =
+            scales.get(&layer.result).filter(|_| layer.gives_integers).and_then(|s| s.factors.as_deref());
+        let rows = rows.scaled(weight.inputs(rows), input.factors.as_deref(), output);
         let dtype = self.weights.dtype();
         let zero = if dtype.is_signed_int() { 0 } else { 128 };
-        let limits = {
-            let (low, high) = bounds(dtype);
-            (low.max(i64::from(zero) - 127) - i64::from(zero), high - i64::from(zero))
-        };
-        let largest = |row: &Vec<f64>| row.iter().fold(0f64, |m, x| m.max(x.abs()));
-        let overall = rows.rows.iter().map(largest).fold(0.0, f64::max);
-        let scales: Vec<f32> = rows
-            .rows
-            .iter()
-            .map(|row| usable(if self.per_channel { largest(row) } else { overall } / limits.1 as f64))
+        let limit = bounds(DType::Int8).1;
+        let largest: Vec<f64> =
+            rows.rows.iter().map(|row| row.iter().fold(0f64, |m, x| m.max(x.abs()))).collect();
+        let overall = largest.iter().copied().fold(0.0, f64::max);
+        let steps: Vec<f32> = (largest.iter())
+            .map(|&largest| usable(if self.per_channel { largest } else { overall } / limit as f64))
             .collect();
-        let codes: Vec<Vec<i32>> = (rows.rows.iter().zip(&scales))
-            .map(|(row, &scale)| row.iter().map(|&x| nearest(x, scale, limits) + zero).collect())
+        let codes: Vec<Vec<i32>> = (rows.rows.iter().zip(&steps))
+            .map(|(row, &step)| row.iter().map(|&x| nearest(x, step, (-limit, limit)) + zero).collect())
             .collect();
         let data = integers(dtype, &rows.dims, &rows.scatter(&codes));
-        let channels = [scales.len() as u64];
+        let channels = [steps.len() as u64];
         let (scale, zeros, attrs) = if self.per_channel {
             let attrs = Attrs::new().with("axis", weight.axis as i64);
-            (TensorData::vector(&scales), integers(dtype, &channels, &vec![zero; scales.len()]), attrs)
+            (TensorData::vector(&steps), integers(dtype, &channels, &vec![zero; steps.len()]), attrs)
         } else {
-            (TensorData::scalar(scales[0]), integers(dtype, &[], &[zero]), Attrs::new())
+            (TensorData::scalar(steps[0]), integers(dtype, &[], &[zero]), Attrs::new())
         };
         placer.constant(scope, (layer.node, weight.slot), data, scale, Some(zeros), attrs)?;
+        if output.is_some() {
+            placer.unclip(scope, layer)?;
+        }
         let Some((slot, bias)) = layer.bias else { return Ok(()) };
-        let Some(items) = scope.graph.constant(bias).and_then(TensorData::to_f64s) else { return Ok(()) };
-        let scales: Vec<f32> = scales.iter().map(|s| s * input.scale).collect();
-        let range = bounds(DType::Int32);
-        let codes: Vec<i32> = items.iter().zip(&scales).map(|(&x, &s)| nearest(x, s, range)).collect();
-        let (scale, attrs) = if self.per_channel {
-            (TensorData::vector(&scales), Attrs::new().with("axis", 0i64))
-        } else {
-            (TensorData::scalar(scales[0]), Attrs::new())
+        let Some(mut items) = scope.graph.constant(bias).and_then(TensorData::to_f64s) else {
+            return Ok(());
         };
-        placer.constant(
-            scope,
-            (layer.node, slot),
-            integers(DType::Int32, &channels, &codes),
-            scale,
-            None,
-            attrs,
-        )?;
+        items.iter_mut().zip(output.unwrap_or_default()).for_each(|(x, f)| *x /= f);
+        let steps: Vec<f32> = steps.iter().map(|s| s * input.grid.scale).collect();
+        let range = bounds(DType::Int32);
+        let codes: Vec<i32> = items.iter().zip(&steps).map(|(&x, &s)| nearest(x, s, range)).collect();
+        let codes = integers(DType::Int32, &channels, &codes);
+        let (scale, attrs) = if self.per_channel {
+            (TensorData::vector(&steps), Attrs::new().with("axis", 0i64))
+        } else {
+            (TensorData::scalar(steps[0]), Attrs::new())
+        };
+        placer.constant(scope, (layer.node, slot), codes, scale, None, attrs)?;
         Ok(())
     }
 }

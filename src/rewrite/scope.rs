@@ -203,6 +203,17 @@ impl Scope<'_> {
         Ok(Some(fresh))
     }
 
+    /// Puts an operator in the place of another, whose result it makes.
+    pub(crate) fn exchange(&mut self, old: NodeId, new: NewOp<'_>, output: ValueId) -> Result<(), IrError> {
+        let made_by = Arc::new(self.provenance(new.pass, new.stands_for));
+        let mut node = Node::new(new.op, "", new.attrs);
+        if let Some(old) = self.graph.remove_node(old) {
+            (node.name, node.position) = (old.name, old.position);
+        }
+        node.made_by = Some(made_by);
+        self.graph.add_node(node, new.inputs, &[Some(output)]).map(|_| ())
+    }
+
     /// Lets an operator read another value in one of its slots. The old one may be left without readers.
     pub(crate) fn feed(&mut self, node: NodeId, slot: usize, value: ValueId) -> Result<(), IrError> {
         self.graph.set_input(node, slot, Some(value))

@@ -1,0 +1,179 @@
+//! Which grid every quantized value has, and how its channels are scaled before they are rounded.
+
+use crate::prelude::*;
+
+use super::codes::{Grid, Rows};
+
+/// What was seen of a value, channel by channel; one channel where they are not told apart.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    /// The axis of the channels.
+    axis: Option<usize>,
+    /// Smallest number of each channel, or 0.
+    lows: Vec<f64>,
+    /// Largest number of each channel, or 0.
+    highs: Vec<f64>,
+    /// Sum of squares of each channel.
+    squares: Vec<f64>,
+    /// Numbers seen in a channel.
+    count: u64,
+}
+
+/// How a value is quantized: `code = round(x / (grid.scale · factor of its channel)) + grid.zero_point`.
+#[derive(Debug, Clone)]
+pub(super) struct Scale {
+    /// The grid.
+    pub grid: Grid,
+    /// A factor for every channel, at most 1; `None` for 1 everywhere.
+    pub factors: Option<Vec<f64>>,
+}
+
+/// The smallest factor of a channel: what is never seen must not drown in what it might be.
+const SMALLEST: f64 = 1.0 / 64.0;
+
+/// How much of the difference between channels is levelled, tried in this order.
+const SHARES: [f64; 6] = [0.0, 0.25, 0.5, 0.75, 0.9, 1.0];
+
+impl Seen {
+    /// Nothing seen yet.
+    pub fn new(axis: Option<usize>) -> Self {
+        Self { axis, lows: Vec::new(), highs: Vec::new(), squares: Vec::new(), count: 0 }
+    }
+
+    /// Looks at one more tensor.
+    pub fn see(&mut self, tensor: &TensorData) -> Result<(), String> {
+        let items = tensor.to_vec::<f32>().ok_or("not float32")?;
+        let dims = tensor.dims();
+        let (channels, inner) = match self.axis {
+            Some(axis) if axis < dims.len() => {
+                (dims[axis] as usize, dims[axis + 1..].iter().product::<u64>() as usize)
+            }
+            _ => (1, items.len()),
+        };
+        if self.lows.is_empty() {
+            (self.lows, self.highs, self.squares) =
+                (vec![0.0; channels], vec![0.0; channels], vec![0.0; channels]);
+        }
+        if self.lows.len() != channels {
+            return Err(format!("it had {} channels and has {channels}", self.lows.len()));
+        }
+        for (at, part) in items.chunks(inner.max(1)).enumerate() {
+            let channel = at % channels;
+            let (mut low, mut high, mut squares) = (0f32, 0f32, 0f64);
+            for &x in part {
+                if !x.is_finite() {
+                    return Err(format!("a number is {x}"));
+                }
+                low = low.min(x);
+                high = high.max(x);
+                squares += f64::from(x) * f64::from(x);
+            }
+            self.lows[channel] = self.lows[channel].min(f64::from(low));
+            self.highs[channel] = self.highs[channel].max(f64::from(high));
+            self.squares[channel] += squares;
+        }
+        self.count += (items.len() / channels.max(1)) as u64;
+        Ok(())
+    }
+
+    /// The range of all channels together.
+    pub fn range(&self) -> (f64, f64) {
+        (self.lows.iter().copied().fold(0.0, f64::min), self.highs.iter().copied().fold(0.0, f64::max))
+    }
+
+    /// Widens the range to that of another value.
+    pub fn join(&mut self, (low, high): (f64, f64)) {
+        self.lows.iter_mut().for_each(|x| *x = x.min(low));
+        self.highs.iter_mut().for_each(|x| *x = x.max(high));
+    }
+
+    /// The scale that costs the layers which read the value least.
+    ///
+    /// A factor `f` in front of the rounding of a channel divides its noise, `(scale·f)²/12` an element, and multiplies
+    /// the weights that read it, whose own rounding has the noise `(largest·/127)²/12` times what they are multiplied
+    /// with. Both are known from the samples; the share of levelling with the smaller sum is taken.
+    pub fn scale(&self, readers: &[Reader<'_>], dtype: DType, symmetric: bool) -> Scale {
+        let (low, high) = self.range();
+        let grid = Grid::of((low, high), dtype, symmetric);
+        let plain = Scale { grid, factors: None };
+        if self.axis.is_none() || self.lows.len() < 2 || !(high - low > 0.0) {
+            return plain;
+        }
+        let (low, high) = if symmetric { (-high.max(-low), high.max(-low)) } else { (low, high) };
+        let share = |x: f64, of: f64| if of == 0.0 { 0.0 } else { x / of };
+        let ratios: Vec<f64> = (self.lows.iter().zip(&self.highs))
+            .map(|(&l, &h)| {
+                let ratio = if symmetric { h.max(-l) / high } else { share(h, high).max(share(l, low)) };
+                ratio.clamp(SMALLEST, 1.0)
+            })
+            .collect();
+        let squares: Vec<f64> = self.squares.iter().map(|s| s / self.count.max(1) as f64).collect();
+        let cost = |exponent: f64| -> f64 {
+            let factors: Vec<f64> = ratios.iter().map(|r| r.powf(exponent)).collect();
+            readers.iter().map(|r| r.noise(&factors, &squares, f64::from(grid.scale))).sum()
+        };
+        let mut best = (f64::INFINITY, 0.0);
+        for exponent in SHARES {
+            let cost = cost(exponent);
+            if cost < best.0 {
+                best = (cost, exponent);
+            }
+        }
+        if best.1 == 0.0 {
+            return plain;
+        }
+        Scale { grid, factors: Some(ratios.iter().map(|r| r.powf(best.1)).collect()) }
+    }
+}
+
+/// What reads a quantized value.
+pub(super) enum Reader<'r> {
+    /// Operators on floats: every channel counts alike.
+    Float,
+    /// A layer, with its weight by output channel, each of which reads `inputs` channels of a group.
+    Layer { rows: &'r Rows, inputs: Inputs },
+}
+
+/// Which input channel every element of a row of a weight is multiplied with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Inputs {
+    /// Elements of a row for one input channel.
+    pub each: usize,
+    /// Input channels of a group.
+    pub per_group: usize,
+    /// Rows of a group.
+    pub rows_per_group: usize,
+}
+
+impl Inputs {
+    /// The channel of an element.
+    pub fn channel(self, row: usize, at: usize) -> usize {
+        row / self.rows_per_group.max(1) * self.per_group + at / self.each.max(1)
+    }
+}
+
+impl Reader<'_> {
+    /// What rounding the value and the weight costs the results of the reader, per element of its outputs.
+    fn noise(&self, factors: &[f64], squares: &[f64], step: f64) -> f64 {
+        let (rows, inputs) = match self {
+            Self::Float => return factors.iter().map(|f| (f * step).powi(2)).sum(),
+            Self::Layer { rows, inputs } => (rows, inputs),
+        };
+        let mut total = 0.0;
+        for (row, weights) in rows.rows.iter().enumerate() {
+            let (mut largest, mut rounding, mut power) = (0f64, 0f64, 0f64);
+            for (at, w) in weights.iter().enumerate() {
+                let Some((f, s)) =
+                    factors.get(inputs.channel(row, at)).zip(squares.get(inputs.channel(row, at)))
+                else {
+                    continue;
+                };
+                largest = largest.max((w * f).abs());
+                rounding += (w * f).powi(2);
+                power += s / (f * f);
+            }
+            total += rounding * step * step + (largest / 127.0).powi(2) * power;
+        }
+        total
+    }
+}
