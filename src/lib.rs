@@ -26,6 +26,7 @@ pub mod analysis;
 pub mod calibrate;
 pub mod engine;
 pub mod ir;
+pub mod math;
 pub mod onnx;
 mod optimizer;
 pub mod pass;

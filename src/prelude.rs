@@ -4,7 +4,7 @@ pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};
 
 pub use crate::analysis::Facts;
-pub use crate::calibrate::{Samples, Tap};
+pub use crate::calibrate::{Part, Samples, Tap};
 pub use crate::engine::{EngineError, NodeCall};
 pub use crate::ir::{
     AttrValue, Attrs, DType, Dim, Function, Graph, IrError, Model, Node, NodeId, OpName, OpsetId, Origin,

@@ -1,6 +1,7 @@
 //! From floats to integers.
 
 mod codes;
+mod moments;
 mod place;
 mod plan;
 mod scales;

@@ -41,7 +41,7 @@ impl Placer {
         let plain = self.grid(scope, &name, scale.grid)?;
         let factors = scale.factors.as_deref().zip(point.axis);
         let own = match factors {
-            Some((factors, axis)) => Some((self.channels(scope, &name, scale.grid, factors)?, axis)),
+            Some((factors, axis)) => Some((self.channels(scope, &name, scale, factors)?, axis)),
             None => None,
         };
         let op = |op: &str, axis: Option<usize>| {
@@ -115,11 +115,12 @@ impl Placer {
         &mut self,
         scope: &mut Scope<'_>,
         name: &str,
-        grid: Grid,
+        scale: &Scale,
         factors: &[f64],
     ) -> Result<(ValueId, ValueId), IrError> {
+        let grid = scale.grid;
         let steps: Vec<f32> = factors.iter().map(|f| usable(f64::from(grid.scale) * f)).collect();
-        let zeros = vec![grid.zero_point; steps.len()];
+        let zeros = scale.zeros.clone().unwrap_or_else(|| vec![grid.zero_point; steps.len()]);
         let step = scope.add_constant(&format!("{name}_channel_scales"), TensorData::vector(&steps))?;
         let zeros = integers(grid.dtype, &[steps.len() as u64], &zeros);
         Ok((step, scope.add_constant(&format!("{name}_channel_zero_points"), zeros)?))
@@ -156,6 +157,17 @@ impl Placer {
         }
         let back = scope.append(op, &format!("{name}_dequantized"))?;
         scope.feed(node, slot, back)
+    }
+
+    /// Gives a layer an input that it lacks, for [`Placer::constant`] to fill.
+    pub fn lacking(
+        &mut self,
+        scope: &mut Scope<'_>,
+        (node, slot): (NodeId, usize),
+        name: &str,
+    ) -> Result<(), IrError> {
+        let value = scope.add_constant(name, TensorData::scalar(0f32))?;
+        scope.feed(node, slot, value)
     }
 
     /// The scale and zero point of a grid as constants.

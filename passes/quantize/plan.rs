@@ -79,6 +79,9 @@ pub(super) struct Point {
     /// The axis of channels that may have a scale each: all integer readers are layers with constant weights, which
     /// take the differences between the channels over.
     pub axis: Option<usize>,
+    /// Whether channels may also have a zero of their own: a layer makes the value, without an activation function, and
+    /// none reads it.
+    pub shifts: bool,
 }
 
 /// What is to be quantized.
@@ -204,6 +207,35 @@ impl Plan {
         graph.is_pinned(value) || graph.use_count(value) > point.readers.len()
     }
 
+    /// The range in which the readers of a value tell numbers apart, where all of them say so: what lies outside gives
+    /// the same result as the nearest end.
+    pub fn told_apart(&self, graph: &Graph, value: ValueId, point: &Point) -> Option<(f64, f64)> {
+        if graph.is_pinned(value) || !point.readers.is_empty() {
+            return None;
+        }
+        let ranges = graph.uses(value).into_iter().map(|(node, slot)| {
+            if slot != Some(0) {
+                return None;
+            }
+            let bound = |slot: usize| graph.constant_input(node, slot)?.to_f64s()?.first().copied();
+            let node = graph.node(node);
+            let attr = |name: &str, default: f32| f64::from(node.attrs.float(name).unwrap_or(default));
+            match &*node.op.name {
+                "Relu" => Some((0.0, f64::INFINITY)),
+                "HardSwish" => Some((-3.0, f64::INFINITY)),
+                "HardSigmoid" if attr("alpha", 0.2) > 0.0 => {
+                    let (alpha, beta) = (attr("alpha", 0.2), attr("beta", 0.5));
+                    Some((-beta / alpha, (1.0 - beta) / alpha))
+                }
+                "Clip" => Some((bound(1).unwrap_or(f64::NEG_INFINITY), bound(2).unwrap_or(f64::INFINITY))),
+                _ => None,
+            }
+        });
+        let widest = |a: (f64, f64), b: (f64, f64)| (a.0.min(b.0), a.1.max(b.1));
+        let all = ranges.reduce(|a, b| a.zip(b).map(|(a, b)| widest(a, b)))?;
+        all.map(|(low, high)| (low.min(0.0), high.max(0.0)))
+    }
+
     /// Finds the values whose channels may have a scale each.
     fn find_channels(&mut self, scope: &Scope<'_>) {
         let tied: BTreeSet<ValueId> = self.ties.iter().flat_map(|&(a, b)| [a, b]).collect();
@@ -234,6 +266,7 @@ impl Plan {
                 && axes.all(|a| a == Some(axis))
             {
                 point.axis = Some(axis);
+                point.shifts = point.layers.is_empty() && maker.is_some_and(|m| m.activation.is_none());
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::prelude::*;
 
-use super::codes::{Grid, Rows};
+use super::codes::{Grid, Rows, bounds, usable};
 
 /// What was seen of a value, channel by channel; one channel where they are not told apart.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub(super) struct Scale {
     pub grid: Grid,
     /// A factor for every channel, at most 1; `None` for 1 everywhere.
     pub factors: Option<Vec<f64>>,
+    /// The code of zero in every channel; `None` for that of the grid.
+    pub zeros: Option<Vec<i32>>,
 }
 
 /// The smallest factor of a channel: what is never seen must not drown in what it might be.
@@ -95,7 +97,7 @@ impl Seen {
     pub fn scale(&self, readers: &[Reader<'_>], dtype: DType, symmetric: bool) -> Scale {
         let (low, high) = self.range();
         let grid = Grid::of((low, high), dtype, symmetric);
-        let plain = Scale { grid, factors: None };
+        let plain = Scale { grid, factors: None, zeros: None };
         if self.axis.is_none() || self.lows.len() < 2 || !(high - low > 0.0) {
             return plain;
         }
@@ -122,7 +124,32 @@ impl Seen {
         if best.1 == 0.0 {
             return plain;
         }
-        Scale { grid, factors: Some(ratios.iter().map(|r| r.powf(best.1)).collect()) }
+        Scale { grid, factors: Some(ratios.iter().map(|r| r.powf(best.1)).collect()), zeros: None }
+    }
+
+    /// The scale of a value that no layer reads: every channel has the whole range of codes for itself.
+    pub fn own_channels(&self, dtype: DType) -> Scale {
+        let grid = Grid::of(self.range(), dtype, false);
+        let (first, last) = bounds(dtype);
+        let widths: Vec<f64> = self.highs.iter().zip(&self.lows).map(|(h, l)| h - l).collect();
+        let widest = widths.iter().copied().fold(0.0, f64::max);
+        let step = usable(widest / (last - first) as f64);
+        if self.axis.is_none() || widths.len() < 2 || f64::from(step) > f64::from(grid.scale) {
+            return Scale { grid, factors: None, zeros: None };
+        }
+        let factors: Vec<f64> = widths.iter().map(|w| (w / widest).clamp(SMALLEST, 1.0)).collect();
+        let zero = |(low, f): (&f64, &f64)| {
+            let zero = first as f64 - low / (f64::from(step) * f);
+            zero.round_ties_even().clamp(first as f64, last as f64) as i32
+        };
+        let zeros = self.lows.iter().zip(&factors).map(zero).collect();
+        Scale { grid: Grid { scale: step, ..grid }, factors: Some(factors), zeros: Some(zeros) }
+    }
+
+    /// Cuts the range where the readers do not tell numbers apart any more.
+    pub fn cut(&mut self, (low, high): (f64, f64)) {
+        self.lows.iter_mut().for_each(|x| *x = x.max(low));
+        self.highs.iter_mut().for_each(|x| *x = x.min(high));
     }
 }
 

@@ -1,0 +1,4 @@
+//! Numbers without graphs: linear algebra, and the arithmetic of quantization.
+
+pub mod compensate;
+pub mod linalg;
