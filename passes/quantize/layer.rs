@@ -54,6 +54,14 @@ impl Weight {
 }
 
 impl Layer {
+    /// Whether a shift of its input by channel is one of its bias: it has one, and pads nothing.
+    pub fn takes_shifts(&self, graph: &Graph) -> bool {
+        let node = graph.node(self.node);
+        let pads = node.attrs.ints("pads").is_some_and(|pads| pads.iter().any(|&p| p != 0));
+        let same = node.attrs.str("auto_pad").is_some_and(|pad| pad.starts_with("SAME"));
+        !node.is("MatMul") && !pads && !same
+    }
+
     /// Whether the channels of the result may be scaled before the activation function as well as after it: there is
     /// none, or it only cuts at zero and where the quantized range ends anyway.
     pub fn scales_freely(&self, graph: &Graph) -> bool {

@@ -164,9 +164,6 @@ impl Ranges {
         rows: &[Option<Rows>],
         (value, point, seen): (ValueId, &Point, &Seen),
     ) -> Scale {
-        if point.shifts && !self.symmetric && seen.has_axis(point.axis) {
-            return seen.own_channels(self.dtype);
-        }
         let layers = point.layers.iter().filter_map(|&at| {
             let weight: Weight = plan.layers[at].weight?;
             let rows = rows[at].as_ref()?;
@@ -177,6 +174,6 @@ impl Ranges {
         if !seen.has_axis(point.axis) {
             return seen.one_for_all(self.dtype, self.symmetric);
         }
-        seen.scale(&readers, self.dtype, self.symmetric)
+        seen.scale(&readers, self.dtype, (self.symmetric, point.shifts))
     }
 }

@@ -19,8 +19,8 @@ pub(super) struct Point {
     /// The axis of channels that may have a scale each: all integer readers are layers with constant weights, which
     /// take the differences between the channels over.
     pub axis: Option<usize>,
-    /// Whether channels may also have a zero of their own: a layer makes the value, without an activation function, and
-    /// none reads it.
+    /// Whether channels may also have a zero of their own: what makes the value can shift it (floats, or a layer without
+    /// an activation function), and the layers that read it can shift it back.
     pub shifts: bool,
 }
 
@@ -275,7 +275,8 @@ impl Plan {
                 && axes.all(|a| a == Some(axis))
             {
                 point.axis = Some(axis);
-                point.shifts = point.layers.is_empty() && maker.is_some_and(|m| m.activation.is_none());
+                point.shifts = maker.is_none_or(|m| m.activation.is_none())
+                    && point.layers.iter().all(|&at| self.layers[at].takes_shifts(scope.graph));
             }
         }
     }

@@ -40,6 +40,10 @@ pub(super) struct Scale {
 /// The smallest factor of a channel: what is never seen must not drown in what it might be.
 const SMALLEST: f64 = 1.0 / 64.0;
 
+/// The share of its width by which a channel may reach beyond what was seen of it, on either side: the samples show fewer
+/// extremes of one channel than of all.
+const HEADROOM: f64 = 0.1;
+
 /// What the newest batch counts in a moving average.
 const AVERAGING: f64 = 0.01;
 
@@ -107,6 +111,7 @@ impl Seen {
 
     /// Chooses the range, now that everything was seen.
     pub fn settle(&mut self, levels: u32, percentile: f64, symmetric: bool) {
+        self.widen();
         if let Some(range) = self.average.filter(|_| self.calibrator == Calibrator::MovingAverage) {
             self.cut(range);
         }
@@ -119,6 +124,15 @@ impl Seen {
             };
             self.lows[at] = self.lows[at].max(low);
             self.highs[at] = self.highs[at].min(high);
+        }
+    }
+
+    /// Lets channels reach beyond what was seen of them, though not beyond what was seen of all.
+    fn widen(&mut self) {
+        let (lowest, highest) = self.range();
+        for (low, high) in self.lows.iter_mut().zip(&mut self.highs) {
+            let more = HEADROOM * (*high - *low);
+            (*low, *high) = ((*low - more).max(lowest), (*high + more).min(highest));
         }
     }
 
@@ -143,61 +157,67 @@ impl Seen {
         Scale { grid: Grid::of(self.range(), dtype, symmetric), factors: None, zeros: None }
     }
 
-    /// The scale that costs the layers which read the value least.
+    /// The scale that costs the readers least.
     ///
     /// A factor `f` in front of the rounding of a channel divides its noise, `(scale·f)²/12` an element, and multiplies
     /// the weights that read it, whose own rounding has the noise `(largest·/127)²/12` times what they are multiplied
-    /// with. Both are known from the samples; the share of levelling with the smaller sum is taken.
-    pub fn scale(&self, readers: &[Reader<'_>], dtype: DType, symmetric: bool) -> Scale {
-        let (low, high) = self.range();
+    /// with. Both are known from the samples; the share of levelling with the smaller sum is taken. Where `shifts` says
+    /// that readers and producer can take it, channels may also have a zero of their own.
+    pub fn scale(&self, readers: &[Reader<'_>], dtype: DType, (symmetric, shifts): (bool, bool)) -> Scale {
         let plain = self.one_for_all(dtype, symmetric);
-        let grid = plain.grid;
+        let (low, high) = self.range();
         if self.axis.is_none() || self.lows.len() < 2 || high <= low {
             return plain;
         }
-        let (low, high) = if symmetric { (-high.max(-low), high.max(-low)) } else { (low, high) };
-        let share = |x: f64, of: f64| if of == 0.0 { 0.0 } else { x / of };
-        let ratios: Vec<f64> = (self.lows.iter().zip(&self.highs))
-            .map(|(&l, &h)| {
-                let ratio = if symmetric { h.max(-l) / high } else { share(h, high).max(share(l, low)) };
-                ratio.clamp(SMALLEST, 1.0)
-            })
-            .collect();
         let squares: Vec<f64> = self.squares.iter().map(|s| s / self.count.max(1) as f64).collect();
-        let cost = |exponent: f64| -> f64 {
-            let factors: Vec<f64> = ratios.iter().map(|r| r.powf(exponent)).collect();
-            readers.iter().map(|r| r.noise(&factors, &squares, f64::from(grid.scale))).sum()
-        };
-        let mut best = (f64::INFINITY, 0.0);
-        for exponent in SHARES {
-            let cost = cost(exponent);
-            if cost < best.0 {
-                best = (cost, exponent);
+        let mut best = (f64::INFINITY, plain.clone());
+        let shared = (plain.grid, self.ratios(symmetric));
+        let own = (shifts && !symmetric).then(|| self.widths(dtype));
+        for (at, (grid, ratios)) in [Some(shared), own].into_iter().flatten().enumerate() {
+            for exponent in SHARES {
+                let factors: Vec<f64> = ratios.iter().map(|r| r.powf(exponent)).collect();
+                let noise = |r: &Reader<'_>| r.noise(&factors, &squares, f64::from(grid.scale));
+                let cost: f64 = readers.iter().map(noise).sum();
+                if cost < best.0 {
+                    let zeros = (at == 1).then(|| self.zeros(grid, &factors));
+                    let factors = (exponent > 0.0 || zeros.is_some()).then_some(factors);
+                    best = (cost, Scale { grid, factors, zeros });
+                }
             }
         }
-        if best.1 == 0.0 {
-            return plain;
-        }
-        Scale { grid, factors: Some(ratios.iter().map(|r| r.powf(best.1)).collect()), zeros: None }
+        best.1
     }
 
-    /// The scale of a value that no layer reads: every channel has the whole range of codes for itself.
-    pub fn own_channels(&self, dtype: DType) -> Scale {
-        let grid = Grid::of(self.range(), dtype, false);
+    /// How much of the range of all channels each of them takes, the code of zero being the same.
+    fn ratios(&self, symmetric: bool) -> Vec<f64> {
+        let (low, high) = self.range();
+        let share = |x: f64, of: f64| if of == 0.0 { 0.0 } else { x / of };
+        let ratio = |(&l, &h): (&f64, &f64)| {
+            let ratio =
+                if symmetric { h.max(-l) / high.max(-low) } else { share(h, high).max(share(l, low)) };
+            ratio.clamp(SMALLEST, 1.0)
+        };
+        self.lows.iter().zip(&self.highs).map(ratio).collect()
+    }
+
+    /// The grid of the widest channel, and how much of its width each of them takes.
+    fn widths(&self, dtype: DType) -> (Grid, Vec<f64>) {
         let (first, last) = bounds(dtype);
         let widths: Vec<f64> = self.highs.iter().zip(&self.lows).map(|(h, l)| h - l).collect();
         let widest = widths.iter().copied().fold(0.0, f64::max);
-        let step = usable(widest / (last - first) as f64);
-        if self.axis.is_none() || widths.len() < 2 || f64::from(step) > f64::from(grid.scale) {
-            return Scale { grid, factors: None, zeros: None };
-        }
-        let factors: Vec<f64> = widths.iter().map(|w| (w / widest).clamp(SMALLEST, 1.0)).collect();
+        let grid =
+            Grid { scale: usable(widest / (last - first) as f64), ..Grid::of(self.range(), dtype, false) };
+        (grid, widths.iter().map(|w| (w / widest).clamp(SMALLEST, 1.0)).collect())
+    }
+
+    /// The code of zero in every channel, so that each has the whole range of codes for itself.
+    fn zeros(&self, grid: Grid, factors: &[f64]) -> Vec<i32> {
+        let (first, last) = bounds(grid.dtype);
         let zero = |(low, f): (&f64, &f64)| {
-            let zero = first as f64 - low / (f64::from(step) * f);
+            let zero = first as f64 - low / (f64::from(grid.scale) * f);
             zero.round_ties_even().clamp(first as f64, last as f64) as i32
         };
-        let zeros = self.lows.iter().zip(&factors).map(zero).collect();
-        Scale { grid: Grid { scale: step, ..grid }, factors: Some(factors), zeros: Some(zeros) }
+        self.lows.iter().zip(factors).map(zero).collect()
     }
 
     /// Cuts the range where the readers do not tell numbers apart any more.

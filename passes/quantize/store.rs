@@ -54,7 +54,7 @@ impl Storage {
         let on = Steps { by_row: &steps, bounds: (-limit, limit) };
         let rounded = match known.inputs {
             Some(inputs) => {
-                let centred = layer.bias.is_some() || shifted.is_some();
+                let centred = layer.bias.is_some() || shifted.is_some() || known.input.zeros.is_some();
                 Rounded::compensated(&rows, &on, (inputs, centred), |row, at| {
                     let factors = known.input.factors.as_ref();
                     factors.and_then(|f| f.get(geometry.channel(row, at))).copied().unwrap_or(1.0)
@@ -70,7 +70,7 @@ impl Storage {
         let bias = layer.bias.and_then(|(_, b)| scope.graph.constant(b)).and_then(TensorData::to_f64s);
         let mut items = match bias {
             Some(items) => items,
-            None if shifted.is_none() => return Ok(bytes),
+            None if shifted.is_none() && known.input.zeros.is_none() => return Ok(bytes),
             None => {
                 let name = format!("{}_bias", scope.graph.value(layer.result).name);
                 lacking(scope, (layer.node, BIAS), &name)?;
@@ -83,6 +83,14 @@ impl Storage {
             items.iter_mut().zip(zeros).for_each(|(x, zero)| *x += shift(zero));
         }
         items.iter_mut().zip(&rounded.shifts).for_each(|(x, shift)| *x += shift);
+        if let Some(zeros) = &known.input.zeros {
+            let offset = |channel: usize| f64::from(zeros[channel] - known.input.grid.zero_point);
+            for (row, x) in items.iter_mut().enumerate() {
+                let code = |(at, &code): (usize, &i32)| f64::from(code) * offset(geometry.channel(row, at));
+                let sum: f64 = rounded.codes[row].iter().enumerate().map(code).sum();
+                *x -= sum * f64::from(steps[row]) * f64::from(known.input.grid.scale);
+            }
+        }
         let steps: Vec<f32> = steps.iter().map(|s| s * known.input.grid.scale).collect();
         Ok(bytes + self.bias(scope, placer, layer.node, (&items, &steps), by_channel)?)
     }
