@@ -4,8 +4,10 @@ mod failure;
 mod inspect;
 mod optimize;
 mod passes;
+mod progress;
 mod recipe;
 mod run;
+mod samples;
 mod targets;
 
 use std::io::{self, IsTerminal, Write};

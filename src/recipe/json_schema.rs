@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::data_schema::{ARRAYS, arrays, data_set};
 use super::docs::{GENERATED, PassDoc};
 use super::steps::COMMON;
 use crate::passes::AnyPass;
@@ -21,6 +22,7 @@ pub(super) fn recipe() -> Value {
             "type": "array", "minItems": 1, "items": { "type": "string", "minLength": 1 },
         }),
     );
+    put(ARRAYS, arrays());
     put("step", step());
     put("pass", pass());
     for id in AnyPass::IDS {
@@ -74,9 +76,9 @@ fn sections() -> Value {
             "type": "object",
             "additionalProperties": { "type": "object", "additionalProperties": size() },
         },
-        "data": object("Real samples.", &json!({
-            "calib": data_set("Samples to measure with."),
-            "eval": data_set("Samples to judge by."),
+        "data": object("Samples.", &json!({
+            "calib": data_set("Samples to measure with.", false),
+            "eval": data_set("Samples to judge lossy steps by, instead of those that `calib` holds out.", true),
         })),
         "steps": {
             "description": "What to run, in order.",
@@ -102,21 +104,6 @@ fn verify() -> Value {
         "atol": described("Allowed difference besides; suits the output's type unless given.", tolerance()),
         "seed": described("Where random inputs start.", or_variable(json!({ "type": "integer", "minimum": 0 }))),
     })
-}
-
-fn data_set(what: &str) -> Value {
-    let mut schema = object(
-        what,
-        &json!({
-            "files": {
-                "description": "A path or glob, or a list of them, relative to this file.",
-                "anyOf": [{ "type": "string" }, { "$ref": "#/$defs/text-list" }],
-            },
-            "limit": described("At most so many samples.", or_variable(json!({ "type": "integer", "minimum": 1 }))),
-        }),
-    );
-    schema["required"] = json!(["files"]);
-    schema
 }
 
 /// A step: a pass, or a set of passes.
@@ -222,7 +209,7 @@ fn variables_inside(value: Value) -> Value {
 }
 
 /// A schema that takes a variable as well. Description and default stay where editors look for them.
-fn or_variable(schema: Value) -> Value {
+pub(super) fn or_variable(schema: Value) -> Value {
     let Value::Object(mut entries) = schema else { return schema };
     let is_text = entries.get("type") == Some(&json!("string")) && !entries.contains_key("const");
     if is_text {
@@ -236,12 +223,12 @@ fn or_variable(schema: Value) -> Value {
     Value::Object(out)
 }
 
-fn described(what: &str, mut schema: Value) -> Value {
+pub(super) fn described(what: &str, mut schema: Value) -> Value {
     schema["description"] = json!(what);
     schema
 }
 
-fn object(what: &str, properties: &Value) -> Value {
+pub(super) fn object(what: &str, properties: &Value) -> Value {
     json!({ "description": what, "type": ["object", "null"], "properties": properties, "additionalProperties": false })
 }
 
