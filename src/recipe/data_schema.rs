@@ -9,6 +9,9 @@ use crate::data::{Color, HOLDOUT, ImageLayout};
 /// What the arrays of the inputs are called among the definitions.
 pub(super) const ARRAYS: &str = "arrays-by-input";
 
+/// What data sets are called among the definitions.
+pub(super) const DATA_SET: &str = "data-set";
+
 /// A text, or a list of texts.
 fn texts() -> Value {
     json!({ "anyOf": [{ "type": "string" }, { "$ref": "#/$defs/text-list" }] })
@@ -40,8 +43,8 @@ pub(super) fn arrays() -> Value {
     })
 }
 
-/// A data set. `judges` where nothing is measured with it.
-pub(super) fn data_set(what: &str, judges: bool) -> Value {
+/// A data set.
+pub(super) fn data_set() -> Value {
     let mut keys = Map::new();
     let mut put = |key: &str, what: &str, mut schema: Value| {
         if let Some(options) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
@@ -64,16 +67,14 @@ pub(super) fn data_set(what: &str, judges: bool) -> Value {
     put("inputs", "What `raw` files hold, in this order; the one input that takes `images`.", texts());
     put("limit", "At most so many samples, picked by `seed`.", whole(1));
     put("seed", "Which samples a `limit` picks, and what `random` starts from.", whole(0));
-    if !judges {
-        let share = json!({ "type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": HOLDOUT });
-        put(
-            "holdout",
-            "Share of the samples that nothing is measured with, kept to judge by.",
-            or_variable(share),
-        );
-    }
+    let share = json!({ "type": "number", "minimum": 0, "exclusiveMaximum": 1, "default": HOLDOUT });
+    put(
+        "holdout",
+        "Share of the samples that nothing is measured with, kept to judge by.",
+        or_variable(share),
+    );
     image_options(&mut put);
-    object(what, &Value::Object(keys))
+    object("Samples, from one of `files`, `images`, `raw` and `random`.", &Value::Object(keys))
 }
 
 fn image_options(put: &mut impl FnMut(&str, &str, Value)) {
@@ -115,15 +116,12 @@ mod tests {
 
     #[test]
     fn the_schema_has_the_keys_that_are_read() {
-        for judges in [false, true] {
-            let schema = data_set("x", judges);
-            let mut found: Vec<_> =
-                schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
-            let mut wanted = keys();
-            wanted.retain(|key| !judges || *key != "holdout");
-            found.sort_unstable();
-            wanted.sort_unstable();
-            assert_eq!(found, wanted);
-        }
+        let schema = data_set();
+        let mut found: Vec<_> =
+            schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        let mut wanted = keys();
+        found.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(found, wanted);
     }
 }

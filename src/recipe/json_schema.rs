@@ -2,11 +2,17 @@
 
 use serde_json::{Map, Value, json};
 
-use super::data_schema::{ARRAYS, arrays, data_set};
+use super::data_schema::{ARRAYS, DATA_SET, arrays, data_set};
 use super::docs::{GENERATED, PassDoc};
+use super::profile;
 use super::steps::COMMON;
 use crate::passes::AnyPass;
 use crate::schema::NEWEST_OPSET;
+
+/// What `target.profile` may name without a file.
+fn profile_names() -> Vec<&'static str> {
+    profile::names().chain(["auto"]).collect()
+}
 
 /// The schema of a whole recipe.
 pub(super) fn recipe() -> Value {
@@ -23,6 +29,7 @@ pub(super) fn recipe() -> Value {
         }),
     );
     put(ARRAYS, arrays());
+    put(DATA_SET, data_set());
     put("step", step());
     put("pass", pass());
     for id in AnyPass::IDS {
@@ -70,6 +77,10 @@ fn sections() -> Value {
             "opset": described("The opset to write; without it that of the file.", or_variable(
                 json!({ "type": "integer", "minimum": 1, "maximum": NEWEST_OPSET }),
             )),
+            "profile": described(
+                "The runtime and hardware that the model is for: a name, a file, or `auto` for this machine.",
+                json!({ "type": "string", "examples": profile_names() }),
+            ),
         })),
         "inputs": {
             "description": "Sizes for open dims of graph inputs: input, then symbol or axis, then size.",
@@ -77,8 +88,12 @@ fn sections() -> Value {
             "additionalProperties": { "type": "object", "additionalProperties": size() },
         },
         "data": object("Samples.", &json!({
-            "calib": data_set("Samples to measure with.", false),
-            "eval": data_set("Samples to judge lossy steps by, instead of those that `calib` holds out.", true),
+            "calib": described("Samples to measure with.", json!({ "$ref": format!("#/$defs/{DATA_SET}") })),
+            "eval": {
+                "description": "Samples to judge lossy steps by, instead of those that `calib` holds out.",
+                "$ref": format!("#/$defs/{DATA_SET}"),
+                "not": { "type": "object", "required": ["holdout"] },
+            },
         })),
         "steps": {
             "description": "What to run, in order.",
