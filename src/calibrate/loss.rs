@@ -1,5 +1,6 @@
 //! What a lossy recipe costs: how far the answers are from the original's.
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{CalibrateError, Part, Samples};
@@ -56,11 +57,16 @@ impl Samples<'_> {
         let wanted = self.engine.prepare(original, &self.bindings)?;
         let found = self.engine.prepare(result, &self.bindings)?;
         let mut sums: Vec<Sums> = original.graph.outputs().iter().map(|_| Sums::default()).collect();
-        for at in 0..part.len() {
-            let inputs = part.get(at)?;
-            let (wanted, found) = (wanted.run(&inputs)?, found.run(&inputs)?);
-            sums.iter_mut().zip(wanted.iter().zip(&found)).for_each(|(sums, (a, b))| sums.add(a, b));
-            self.tell(at + 1, part.len());
+        let all: Vec<usize> = (0..part.len()).collect();
+        for group in all.chunks(rayon::current_num_threads().max(1)) {
+            // Decoding takes all cores; the sessions, of which there is one each, run one after another.
+            let group: Vec<_> =
+                group.par_iter().map(|&at| Ok((at, part.get(at)?))).collect::<Result<_, CalibrateError>>()?;
+            for (at, inputs) in group {
+                let (wanted, found) = (wanted.run(&inputs)?, found.run(&inputs)?);
+                sums.iter_mut().zip(wanted.iter().zip(&found)).for_each(|(sums, (a, b))| sums.add(a, b));
+                self.tell(at + 1, part.len());
+            }
         }
         let names = original.graph.outputs().iter().map(|&v| original.graph.value(v).name.clone());
         let outputs = names.zip(sums).map(|(name, sums)| sums.loss(name)).collect();
