@@ -148,6 +148,7 @@ fn a_limit_picks_by_seed_and_keeps_the_order() {
     assert_eq!(first, picked(10, 0));
     assert_ne!(first, picked(10, 1));
     assert!(first[9] > 50.0, "not the first ten: {first:?}");
+    assert!((0..60).all(|seed| picked(99, seed).len() == 99), "never fewer than the limit");
     assert_eq!(picked(100, 5).len(), 100);
     assert_eq!(picked(1000, 5).len(), 100);
     // Every sample is as likely as any other.
