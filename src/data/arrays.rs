@@ -141,19 +141,15 @@ impl Rows for Parts {
     }
 
     fn row(&self, at: usize) -> Result<TensorData, String> {
-        let (part, row) = match self.parts.as_slice() {
-            [only @ Fitted { layout: Layout::Whole, .. }] => (only, 0),
-            _ => self.find(at).ok_or("there is no such sample")?,
-        };
+        let (part, row) = self.find(at).ok_or("there is no such sample")?;
         part.row(row).ok_or_else(|| "the array ends before the sample".to_owned())
     }
 
     fn place(&self, at: usize) -> String {
-        match (self.parts.as_slice(), self.find(at)) {
-            ([only @ Fitted { layout: Layout::Whole, .. }], _) => only.place.clone(),
-            (_, Some((part, _))) if part.count == 1 => part.place.clone(),
-            (_, Some((part, row))) => format!("{}, sample {row}", part.place),
-            _ => format!("sample {at}"),
+        match self.find(at) {
+            Some((part, _)) if part.count == 1 || part.layout == Layout::Whole => part.place.clone(),
+            Some((part, row)) => format!("{}, sample {row}", part.place),
+            None => format!("sample {at}"),
         }
     }
 }
