@@ -20,10 +20,12 @@
 //! ```
 //!
 //! The layers, each of which uses only those before it: [`ir`]; [`schema`]; [`onnx`], [`analysis`], [`rewrite`] and
-//! [`engine`]; [`calibrate`]; [`pass`]; [`passes`]; [`recipe`] and [`pipeline`]; [`report`]; this face. `ARCHITECTURE.md` draws them.
+//! [`engine`]; [`data`] and [`calibrate`]; [`pass`]; [`passes`]; [`recipe`] and [`pipeline`]; [`report`]; this face.
+//! `ARCHITECTURE.md` draws them.
 
 pub mod analysis;
 pub mod calibrate;
+pub mod data;
 pub mod engine;
 pub mod ir;
 pub mod math;
@@ -40,7 +42,7 @@ pub mod rewrite;
 pub mod schema;
 
 pub use calibrate::{Loss, Samples};
-pub use engine::data::Dataset;
+pub use data::{DataError, DataSource, Dataset};
 pub use engine::inputs::{DefaultDims, InputPlan, fed};
 pub use engine::verify::{Outcome, Verification};
 pub use engine::{Bindings, DEFAULT as DEFAULT_ENGINE, Engine, EngineError, by_name as engine_by_name};

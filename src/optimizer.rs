@@ -74,6 +74,16 @@ impl<'a> Optimizer<'a> {
         self
     }
 
+    /// A model with its dims bound as [`Optimizer::run`] binds them, and the sizes: what samples have to suit.
+    ///
+    /// # Errors
+    /// Where a dim cannot be bound.
+    pub fn bound(&self, original: &Model) -> Result<(Model, Bindings), PipelineError> {
+        let mut model = original.clone();
+        let bindings = pipeline::bound(&mut model, &self.recipe, &self.bindings)?;
+        Ok((model, bindings))
+    }
+
     /// Runs the recipe. The original is not changed. Whether the answers are equal is in the report.
     ///
     /// # Errors

@@ -7,6 +7,8 @@ mod places;
 mod proof;
 #[path = "cli/recipes.rs"]
 mod recipes;
+#[path = "cli/samples.rs"]
+mod samples;
 #[path = "cli/shown.rs"]
 mod shown;
 #[path = "cli/stage.rs"]

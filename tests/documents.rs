@@ -49,10 +49,12 @@ fn every_link_leads_to_a_file() {
 
 #[test]
 fn recipes_are_read() {
-    let recipes = blocks(&text("README.md"), "yaml");
-    assert!(!recipes.is_empty());
-    for recipe in recipes {
-        Recipe::from_str(&recipe, "README.md", root()).unwrap_or_else(|e| panic!("{e}"));
+    for path in ["README.md", "docs/data.md"] {
+        let recipes = blocks(&text(path), "yaml");
+        assert!(!recipes.is_empty());
+        for recipe in recipes {
+            Recipe::from_str(&recipe, path, root()).unwrap_or_else(|e| panic!("{e}"));
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a lossy recipe costs: how far the answers are from the original's.
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{CalibrateError, Part, Samples};
@@ -52,45 +53,68 @@ impl Samples<'_> {
     /// Where the engine cannot run one of the two.
     pub fn loss(&self, original: &Model, result: &Model) -> Result<Loss, CalibrateError> {
         let held_out = self.count(Part::HeldOut) > 0;
-        let part = if held_out { Part::HeldOut } else { Part::Calibration };
-        let (wanted, found) = (self.answers(original, part)?, self.answers(result, part)?);
+        let part = self.part(if held_out { Part::HeldOut } else { Part::Calibration });
+        let wanted = self.engine.prepare(original, &self.bindings)?;
+        let found = self.engine.prepare(result, &self.bindings)?;
+        let mut sums: Vec<Sums> = original.graph.outputs().iter().map(|_| Sums::default()).collect();
+        let all: Vec<usize> = (0..part.len()).collect();
+        for group in all.chunks(rayon::current_num_threads().max(1)) {
+            // Decoding takes all cores; the sessions, of which there is one each, run one after another.
+            let group: Vec<_> =
+                group.par_iter().map(|&at| Ok((at, part.get(at)?))).collect::<Result<_, CalibrateError>>()?;
+            for (at, inputs) in group {
+                let (wanted, found) = (wanted.run(&inputs)?, found.run(&inputs)?);
+                sums.iter_mut().zip(wanted.iter().zip(&found)).for_each(|(sums, (a, b))| sums.add(a, b));
+                self.tell(at + 1, part.len());
+            }
+        }
         let names = original.graph.outputs().iter().map(|&v| original.graph.value(v).name.clone());
-        let outputs = names.enumerate().map(|(at, name)| {
-            let pairs = wanted.iter().zip(&found).filter_map(|(a, b)| Some((a.get(at)?, b.get(at)?)));
-            one(name, pairs)
-        });
-        let outputs = outputs.collect();
-        Ok(Loss { engine: self.engine.name().to_owned(), batches: self.count(part), held_out, outputs })
+        let outputs = names.zip(sums).map(|(name, sums)| sums.loss(name)).collect();
+        Ok(Loss { engine: self.engine.name().to_owned(), batches: part.len(), held_out, outputs })
     }
 }
 
-fn one<'t>(name: String, pairs: impl Iterator<Item = (&'t TensorData, &'t TensorData)>) -> OutputLoss {
-    let (mut signal, mut noise, mut max_abs) = (0f64, 0f64, 0f64);
-    let (mut rows, mut same) = (0u64, 0u64);
-    for (a, b) in pairs {
-        let (Some(x), Some(y)) = (numbers(a), numbers(b)) else { continue };
+/// What is known of one output so far.
+#[derive(Default)]
+struct Sums {
+    signal: f64,
+    noise: f64,
+    max_abs: f64,
+    rows: u64,
+    same: u64,
+}
+
+impl Sums {
+    /// Takes in an answer of both models.
+    fn add(&mut self, a: &TensorData, b: &TensorData) {
+        let (Some(x), Some(y)) = (numbers(a), numbers(b)) else { return };
         if x.len() != y.len() {
-            noise = f64::INFINITY;
-            continue;
+            self.noise = f64::INFINITY;
+            return;
         }
         for (&p, &q) in x.iter().zip(&y) {
             // Infinities at the same place are no difference.
             let gap = if p.total_cmp(&q).is_eq() { 0.0 } else { p - q };
-            signal += p * p;
-            noise += gap * gap;
-            max_abs = if gap.is_nan() { f64::NAN } else { max_abs.max(gap.abs()) };
+            self.signal += p * p;
+            self.noise += gap * gap;
+            let nan = gap.is_nan() || self.max_abs.is_nan();
+            self.max_abs = if nan { f64::NAN } else { self.max_abs.max(gap.abs()) };
         }
         let width = a.dims().last().map_or(1, |&d| d as usize);
         if width > 1 {
             let best = |row: &[f64]| row.iter().enumerate().max_by(|p, q| p.1.total_cmp(q.1)).map(|(i, _)| i);
-            rows += (x.len() / width) as u64;
-            same += x.chunks(width).zip(y.chunks(width)).filter(|(p, q)| best(p) == best(q)).count() as u64;
+            self.rows += (x.len() / width) as u64;
+            let pairs = x.chunks(width).zip(y.chunks(width));
+            self.same += pairs.filter(|(p, q)| best(p) == best(q)).count() as u64;
         }
     }
-    let sqnr_db = (noise != 0.0)
-        .then(|| if noise.is_nan() { f64::NEG_INFINITY } else { 10.0 * (signal / noise).log10() });
-    let agreement = (rows > 0).then(|| same as f64 / rows as f64);
-    OutputLoss { name, sqnr_db, agreement, max_abs }
+
+    fn loss(self, name: String) -> OutputLoss {
+        let Self { signal, noise, max_abs, rows, same } = self;
+        let sqnr_db = (noise != 0.0)
+            .then(|| if noise.is_nan() { f64::NEG_INFINITY } else { 10.0 * (signal / noise).log10() });
+        OutputLoss { name, sqnr_db, agreement: (rows > 0).then(|| same as f64 / rows as f64), max_abs }
+    }
 }
 
 fn numbers(tensor: &TensorData) -> Option<Vec<f64>> {

@@ -8,9 +8,12 @@ mod loss;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rayon::prelude::*;
 
-use crate::engine::data::Dataset;
+use crate::data::{DataError, Dataset};
 use crate::engine::inputs::fed;
 use crate::engine::{Bindings, Engine, EngineError, Session};
 use crate::ir::{IrError, Model, TensorData, ValueId};
@@ -24,8 +27,39 @@ type Tensors = Vec<TensorData>;
 pub struct Samples<'a> {
     engine: &'a dyn Engine,
     bindings: Bindings,
-    calibration: Vec<Tensors>,
-    held_out: Vec<Tensors>,
+    calibration: Batches,
+    held_out: Batches,
+    warnings: Vec<String>,
+    told: Option<&'a Told<'a>>,
+}
+
+/// Told after every batch of a pass over samples: how many are done, and of how many.
+pub type Told<'a> = dyn Fn(usize, usize) + Sync + 'a;
+
+/// Batches of samples.
+enum Batches {
+    Held(Vec<Tensors>),
+    /// Those of a data set with these numbers, each read when it is asked for.
+    Read(Dataset, Vec<usize>),
+}
+
+impl Batches {
+    fn len(&self) -> usize {
+        match self {
+            Self::Held(batches) => batches.len(),
+            Self::Read(_, numbers) => numbers.len(),
+        }
+    }
+
+    fn get(&self, at: usize) -> Result<Cow<'_, [TensorData]>, CalibrateError> {
+        match self {
+            Self::Held(batches) => Ok(Cow::Borrowed(batches.get(at).map(Vec::as_slice).unwrap_or_default())),
+            Self::Read(data, numbers) => {
+                let number = numbers.get(at).copied().unwrap_or(usize::MAX);
+                Ok(Cow::Owned(data.batch(number)?))
+            }
+        }
+    }
 }
 
 /// Which samples.
@@ -44,6 +78,9 @@ pub enum CalibrateError {
     /// The engine cannot run the model, or failed.
     #[error("the model cannot be calibrated: {0}")]
     Engine(#[from] EngineError),
+    /// A sample cannot be read, or does not suit the model.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// The model with more outputs is broken.
     #[error("the model cannot be observed: {0}")]
     Graph(#[from] IrError),
@@ -74,17 +111,42 @@ impl<'a> Samples<'a> {
         calibration: Vec<Tensors>,
         held_out: Vec<Tensors>,
     ) -> Self {
-        Self { engine, bindings, calibration, held_out }
+        let (calibration, held_out) = (Batches::Held(calibration), Batches::Held(held_out));
+        Self { engine, bindings, calibration, held_out, warnings: Vec::new(), told: None }
     }
 
-    /// The samples of a data set: every fourth batch is held out, where there are four.
+    /// The samples of a data set, each read when its turn comes.
     pub fn of(engine: &'a dyn Engine, bindings: Bindings, data: &Dataset) -> Self {
-        let batches = data.batches(data.rows(), 1);
-        let (mut calibration, mut held_out) = (Vec::new(), Vec::new());
-        for (at, batch) in batches.into_iter().enumerate() {
-            if at % 4 == 3 { held_out.push(batch) } else { calibration.push(batch) }
+        let (held_out, calibration) = (0..data.batches()).partition(|&at| data.is_held_out(at));
+        Self {
+            calibration: Batches::Read(data.clone(), calibration),
+            held_out: Batches::Read(data.clone(), held_out),
+            warnings: data.warnings().to_vec(),
+            ..Self::new(engine, bindings, Vec::new(), Vec::new())
         }
-        Self::new(engine, bindings, calibration, held_out)
+    }
+
+    /// The same, judged by all samples of another data set; nothing is held out.
+    #[must_use]
+    pub fn judged_by(mut self, data: &Dataset) -> Self {
+        if let Batches::Read(data, numbers) = &mut self.calibration {
+            *numbers = (0..data.batches()).collect();
+        }
+        self.held_out = Batches::Read(data.clone(), (0..data.batches()).collect());
+        self.warnings.extend_from_slice(data.warnings());
+        self
+    }
+
+    /// Tells how far every pass over the samples is.
+    #[must_use]
+    pub fn telling(mut self, told: &'a Told<'a>) -> Self {
+        self.told = Some(told);
+        self
+    }
+
+    /// What the user should know about the samples.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// How many batches a part has.
@@ -92,16 +154,17 @@ impl<'a> Samples<'a> {
         self.part(part).len()
     }
 
-    fn part(&self, part: Part) -> &[Tensors] {
+    fn part(&self, part: Part) -> &Batches {
         match part {
             Part::Calibration => &self.calibration,
             Part::HeldOut => &self.held_out,
         }
     }
 
-    /// The first batch to measure with, to try a model on.
-    pub fn first(&self) -> Option<&[TensorData]> {
-        self.calibration.first().map(Vec::as_slice)
+    fn tell(&self, done: usize, all: usize) {
+        if let Some(told) = self.told {
+            told(done, all);
+        }
     }
 
     /// Shows every observer its value of every batch to measure with, in order.
@@ -127,36 +190,32 @@ impl<'a> Samples<'a> {
         observers: &mut [O],
         see: impl Fn(&mut O, &[&TensorData]) -> Result<(), String> + Sync,
     ) -> Result<(), CalibrateError> {
-        let workers = rayon::current_num_threads().clamp(1, self.calibration.len().max(1));
+        let all = self.calibration.len();
+        let workers = rayon::current_num_threads().clamp(1, all.max(1));
         let probes: Vec<Vec<Probe>> = (0..workers)
             .map(|_| taps.iter().map(|tap| self.probe(tap)).collect::<Result<_, CalibrateError>>())
             .collect::<Result<_, _>>()?;
         let probes: Vec<_> = probes.into_iter().map(std::sync::Mutex::new).collect();
-        for (group, batches) in self.calibration.chunks(workers).enumerate() {
-            let seen: Vec<Vec<Tensors>> = (batches.par_iter().zip(&probes))
-                .map(|(inputs, probes)| {
+        let done = AtomicUsize::new(0);
+        for group in (0..all).step_by(workers) {
+            let seen: Vec<Vec<Tensors>> = (probes.par_iter().take(all - group).enumerate())
+                .map(|(at, probes)| {
+                    let inputs = self.calibration.get(group + at)?;
                     let probes = probes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    probes.iter().map(|probe| probe.run(inputs)).collect()
+                    let seen = probes.iter().map(|probe| Ok(probe.run(&inputs)?)).collect();
+                    self.tell(done.fetch_add(1, Ordering::Relaxed) + 1, all);
+                    seen
                 })
-                .collect::<Result<_, EngineError>>()?;
+                .collect::<Result<_, CalibrateError>>()?;
             observers.par_iter_mut().enumerate().try_for_each(|(place, observer)| {
                 seen.iter().enumerate().try_for_each(|(at, values)| {
                     let values: Vec<&TensorData> = values.iter().map(|v| &v[place]).collect();
                     see(observer, &values)
-                        .map_err(|what| CalibrateError::Observed { sample: group * workers + at, what })
+                        .map_err(|what| CalibrateError::Observed { sample: group + at, what })
                 })
             })?;
         }
         Ok(())
-    }
-
-    /// The answers of a model on a part of the samples, batch by batch.
-    ///
-    /// # Errors
-    /// Where the engine cannot run the model.
-    pub fn answers(&self, model: &Model, part: Part) -> Result<Vec<Tensors>, CalibrateError> {
-        let session = self.engine.prepare(model, &self.bindings)?;
-        Ok(self.part(part).iter().map(|inputs| session.run(inputs)).collect::<Result<_, _>>()?)
     }
 
     fn probe(&self, tap: &Tap<'_>) -> Result<Probe, CalibrateError> {

@@ -74,3 +74,50 @@ fn loss_is_measured_on_what_is_held_out() {
     assert_eq!(loss.agreement(), Some(1.0));
     assert!((loss.sqnr_db() - 10.0 * (8.0f64 / 0.0004).log10()).abs() < 0.01, "{loss:?}");
 }
+
+#[test]
+fn every_batch_is_told_and_bad_ones_are_named() {
+    use std::sync::Mutex;
+
+    use crate::data::{DataSource, Dataset, Origin};
+
+    let model = crate::onnx::from_text(MODEL).unwrap().model;
+    let engine = Interpreter::default();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.bin");
+    let items: Vec<f32> = (0..20u8).map(f32::from).collect();
+    let write = |items: &[f32]| {
+        std::fs::write(&path, items.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>()).unwrap();
+    };
+    write(&items);
+    let origin = Origin::Raw { files: vec![path.to_str().unwrap().to_owned()], inputs: Vec::new() };
+    let data = Dataset::open(&DataSource::of(origin), &model, &Bindings::new()).unwrap();
+    let told = Mutex::new(Vec::new());
+    let tell = |done, all| told.lock().unwrap().push((done, all));
+    let samples = Samples::of(&engine, Bindings::new(), &data).telling(&tell);
+    assert_eq!((samples.count(Part::Calibration), samples.count(Part::HeldOut)), (8, 2));
+    let values = [model.graph.find("x").unwrap()];
+    let see = |o: &mut Vec<f64>, t: &TensorData| {
+        o.push(t.to_f64s().unwrap()[0]);
+        Ok(())
+    };
+    let mut seen = [Vec::new()];
+    samples.observe(Tap { model: &model, values: &values }, &mut seen, see).unwrap();
+    assert_eq!(seen[0], [0.0, 2.0, 4.0, 8.0, 10.0, 12.0, 16.0, 18.0], "samples 3 and 7 are held out");
+    let mut all = std::mem::take(&mut *told.lock().unwrap());
+    all.sort_unstable();
+    assert_eq!(all, (1..=8).map(|done| (done, 8)).collect::<Vec<_>>());
+    let loss = samples.loss(&model, &model).unwrap();
+    assert!(loss.held_out && loss.batches == 2);
+    assert_eq!(*told.lock().unwrap(), [(1, 2), (2, 2)]);
+
+    let all = Samples::of(&engine, Bindings::new(), &data).judged_by(&data);
+    assert_eq!((all.count(Part::Calibration), all.count(Part::HeldOut)), (10, 10));
+    write(&[&items[..11], &[f32::NAN], &items[12..]].concat());
+    let bad =
+        samples.observe(Tap { model: &model, values: &values }, &mut seen, see).unwrap_err().to_string();
+    assert!(
+        bad.ends_with("x.bin, sample 5: element 1 of `x` is NaN: mend the sample, or leave it out"),
+        "{bad}"
+    );
+}

@@ -6,8 +6,10 @@ mod machine;
 mod optimize;
 mod passes;
 mod profiles;
+mod progress;
 mod recipe;
 mod run;
+mod samples;
 mod targets;
 
 use std::io::{self, IsTerminal, Write};

@@ -2,16 +2,16 @@
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use onnxpress::recipe::{Loader, Step};
 use onnxpress::{
-    Bindings, DEFAULT_ENGINE, Dataset, EXTERNAL_THRESHOLD, Engine, ExternalData, Model, OnnxError, Optimizer,
-    Outcome, Recipe, Report, Samples, SaveOptions, encoded_size, load, save,
+    DEFAULT_ENGINE, EXTERNAL_THRESHOLD, Engine, ExternalData, Model, OnnxError, Optimizer, Outcome, Recipe,
+    Report, SaveOptions, encoded_size, load, save,
 };
 
 use super::failure::names;
+use super::progress::Bars;
+use super::samples::Data;
 use super::targets::{Places, is_stream};
 use super::{Failure, binding, complain, engine_of, on_terminal, pair, print, say};
 
@@ -72,9 +72,11 @@ pub struct Args {
     /// The libonnxruntime of `--engine ort` [env: `ORT_DYLIB_PATH`]
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
-    /// Calibrate and verify on these samples (.npz, .npy); without it, verification draws random inputs
-    #[arg(long, value_name = "FILE")]
-    data: Option<PathBuf>,
+    /// Calibrate and verify on these samples instead of the recipe's `data.calib`: .npz, .npy, PNG, JPEG or raw files,
+    /// a folder, a glob in quotes, a .txt list, or INPUT=FILE for each input; without any, verification draws random
+    /// inputs
+    #[arg(long, value_name = "PATH")]
+    data: Vec<String>,
     /// Write the weights to a file beside the model (automatic above 2 GiB)
     #[arg(long)]
     external_data: bool,
@@ -94,7 +96,7 @@ pub fn main(args: &Args) -> Result<(), Failure> {
     };
     let targets = places.targets()?;
     let measures = recipe.steps.iter().any(Step::needs_samples);
-    if args.no_verify && args.data.is_some() && !measures {
+    if args.no_verify && !args.data.is_empty() && !measures {
         return Err(Failure::usage(
             "`--data` has no use with `--no-verify`: no step of the recipe measures on samples",
         ));
@@ -137,10 +139,10 @@ fn one(
     reports: &mut Vec<Report>,
 ) -> Result<(), Failure> {
     let loaded = load(input).map_err(|e| Failure::about(input, e))?;
-    let bar = (on_terminal() && !args.quiet && !args.json).then(|| progress(recipe));
-    let made = run(args, recipe, engine, &loaded.model, bar.as_ref());
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
+    let bars = (on_terminal() && !args.quiet && !args.json).then(|| Bars::new(recipe.steps.len()));
+    let made = run(args, recipe, engine, &loaded.model, bars.as_ref());
+    if let Some(bars) = bars {
+        bars.clear();
     }
     let (model, mut report) = made.map_err(|error| Failure::about(input, error))?;
     report.run.warnings.splice(0..0, loaded.warnings.iter().map(ToString::to_string));
@@ -201,12 +203,11 @@ fn run(
     recipe: &Recipe,
     engine: Option<&dyn Engine>,
     model: &Model,
-    bar: Option<&ProgressBar>,
+    bars: Option<&Bars>,
 ) -> Result<(Model, Report), String> {
     let mut tell = |step: &str| {
-        if let Some(bar) = bar {
-            bar.set_message(step.to_owned());
-            bar.inc(1);
+        if let Some(bars) = bars {
+            bars.step(step);
         }
     };
     let mut optimizer = Optimizer::new(recipe.clone()).progress(&mut tell);
@@ -216,29 +217,22 @@ fn run(
     if let Some(opset) = args.opset {
         optimizer = optimizer.opset(opset);
     }
-    let dims: Bindings = args.bind.iter().cloned().collect();
-    let data = args.data.as_ref().map(|path| Dataset::load(path, model, &dims)).transpose();
-    let data = data.map_err(|e| e.to_string())?;
-    if let Some(engine) = engine.filter(|_| !args.no_verify) {
+    let Some(engine) = engine else { return optimizer.run(model).map_err(|e| e.to_string()) };
+    let (bound, dims) = optimizer.bound(model).map_err(|e| e.to_string())?;
+    let data = Data::open(&args.data, recipe, &bound, &dims).map_err(|e| e.to_string())?;
+    if !args.no_verify {
         optimizer = optimizer.verify_with(engine);
-        if let Some(data) = &data {
-            optimizer = optimizer.data(data.batches(u64::from(recipe.verify.runs), 1));
+        if let Some(calib) = data.calib.as_ref().filter(|data| !data.is_random()) {
+            let runs = calib.first(u64::from(recipe.verify.runs)).map_err(|e| e.to_string())?;
+            optimizer = optimizer.data(runs);
         }
     }
-    let samples = engine.zip(data).map(|(engine, data)| Samples::of(engine, dims, &data));
+    let told = |done, all| bars.into_iter().for_each(|bars| bars.batch(done, all));
+    let samples = data.samples(engine, dims).map(|samples| samples.telling(&told));
     if let Some(samples) = &samples {
         optimizer = optimizer.samples(samples);
     }
     optimizer.run(model).map_err(|e| e.to_string())
-}
-
-fn progress(recipe: &Recipe) -> ProgressBar {
-    let bar = ProgressBar::new(recipe.steps.len() as u64 + 1);
-    if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
 }
 
 /// The reports as JSON, to a file and to standard output, as far as they are asked for: that of one model, or a list.

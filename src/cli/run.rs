@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use onnxpress::{
-    Bindings, DEFAULT_ENGINE, Dataset, DefaultDims, EngineError, Graph, InputPlan, TensorData, ValueId, fed,
+    Bindings, DEFAULT_ENGINE, DataSource, Dataset, DefaultDims, EngineError, Graph, InputPlan, TensorData,
+    ValueId, fed,
 };
 
 use super::{Failure, binding, engine_of, read, say};
@@ -16,9 +17,10 @@ Examples:
 pub struct Args {
     /// The model; `-` reads standard input
     model: PathBuf,
-    /// Real inputs (.npz, .npy) instead of random ones
-    #[arg(long, value_name = "FILE")]
-    data: Option<PathBuf>,
+    /// Real inputs instead of random ones: a file, folder, glob or list of samples, or INPUT=FILE for each input; the
+    /// first sample is run
+    #[arg(long, value_name = "PATH")]
+    data: Vec<String>,
     /// Bind a symbolic dim
     #[arg(long, value_name = "DIM=SIZE", value_parser = binding)]
     bind: Vec<(String, u64)>,
@@ -38,17 +40,12 @@ pub fn main(args: &Args) -> Result<(), Failure> {
     let model = &loaded.model;
     let failed = |e: EngineError| Failure::about(&args.model, e);
     let bindings: Bindings = args.bind.iter().cloned().collect();
-    let inputs = match &args.data {
-        Some(path) => {
-            let data = Dataset::load(path, model, &bindings).map_err(failed)?;
-            data.batches(1, 1)
-                .into_iter()
-                .next()
-                .ok_or_else(|| Failure::about(&args.model, "the data has no sample"))?
-        }
-        None => InputPlan::of(model, &bindings, DefaultDims::ATTEMPTS[0])
-            .and_then(|plan| plan.sample(args.seed))
-            .map_err(failed)?,
+    let inputs = if args.data.is_empty() {
+        let plan = InputPlan::of(model, &bindings, DefaultDims::ATTEMPTS[0]);
+        plan.and_then(|plan| plan.sample(args.seed)).map_err(failed)?
+    } else {
+        let data = DataSource::of_args(&args.data).and_then(|s| Dataset::open(&s, model, &bindings));
+        data.and_then(|data| data.batch(0)).map_err(|e| Failure::about(&args.model, e))?
     };
     let engine = engine_of(&args.engine, args.ort_lib.as_deref())?;
     let session = engine.prepare(model, &bindings).map_err(failed)?;

@@ -1,16 +1,14 @@
 //! Engines: what can evaluate one node on constants, and run whole models.
 
 pub mod compare;
-pub mod data;
 pub mod fold;
 mod hints;
 pub mod inputs;
 pub mod interpret;
 pub(crate) mod kernels;
-mod npy;
 #[cfg(feature = "ort")]
 pub mod ort;
-mod random;
+pub(crate) mod random;
 #[cfg(feature = "tract")]
 pub mod tract;
 pub mod verify;

@@ -1,7 +1,7 @@
 //! What a pass may know and use besides the model.
 
 use super::Profile;
-use crate::calibrate::Samples;
+use crate::calibrate::{Part, Samples};
 use crate::engine::{EngineError, NodeCall, kernels};
 use crate::ir::{Graph, Model, NodeId, OpName, TensorData};
 use crate::rewrite::{Names, Scope, Select, visit_graphs, with_main_graph};
@@ -104,7 +104,7 @@ impl<'a> PassContext<'a> {
     /// # Errors
     /// Where the user gave none.
     pub fn samples(&self) -> anyhow::Result<&'a Samples<'a>> {
-        self.samples.filter(|s| s.first().is_some()).ok_or_else(|| {
+        self.samples.filter(|s| s.count(Part::Calibration) > 0).ok_or_else(|| {
             anyhow::anyhow!("it measures on samples, and there are none: give some with `--data FILE` or as `data: {{ calib: … }}` in the recipe")
         })
     }

@@ -120,6 +120,7 @@ pub fn run(
     let steps = if trains { &[] } else { &recipe.steps[..] };
     let (exact, lossy) = steps.split_at(steps.iter().position(Step::is_lossy).unwrap_or(steps.len()));
     let samples = options.samples;
+    run.warnings.extend(samples.into_iter().flat_map(Samples::warnings).cloned());
     let around = Around { samples, profile: recipe.profile.as_ref() };
     let mut run_all = |steps: &[Step], model: &mut Model, run: &mut RunLog| -> Result<(), PipelineError> {
         for step in steps {
@@ -153,15 +154,25 @@ pub fn run(
 
 /// Binds dims and sets the opset. Returns all sizes of symbolic dims that are known.
 fn prepare(model: &mut Model, recipe: &Recipe, options: &RunOptions<'_>) -> Result<Bindings, PipelineError> {
-    let mut bindings = bind::by_input(model, &recipe.inputs)?;
-    bindings.extend(options.bindings.clone());
-    bind::apply(model, &bindings)?;
+    let bindings = bound(model, recipe, &options.bindings)?;
     let ceiling =
         recipe.profile.as_ref().and_then(|p| p.opset).filter(|&c| model.opset("").is_some_and(|o| o > c));
     if let Some(opset) = options.opset.or(recipe.target_opset).or(ceiling) {
         check_opset(opset)?;
         crate::onnx::set_opset(model, opset);
     }
+    Ok(bindings)
+}
+
+/// Binds dims. Returns all sizes of symbolic dims that are known.
+pub(crate) fn bound(
+    model: &mut Model,
+    recipe: &Recipe,
+    besides: &Bindings,
+) -> Result<Bindings, PipelineError> {
+    let mut bindings = bind::by_input(model, &recipe.inputs)?;
+    bindings.extend(besides.clone());
+    bind::apply(model, &bindings)?;
     Ok(bindings)
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::steps::{Step, StepKind};
 use super::vars::escape;
-use super::{DataSet, Recipe};
+use super::{JUDGE, Recipe, data};
 use crate::rewrite::Selector;
 
 /// The recipe as it would be written without parents and variables.
@@ -28,7 +28,7 @@ pub(super) fn recipe(recipe: &Recipe) -> Value {
         put("inputs", Value::Object(inputs.collect()));
     }
     if !recipe.data.is_empty() {
-        let sets = recipe.data.iter().map(|(name, set)| (name.clone(), data(set)));
+        let sets = recipe.data.iter().map(|(name, set)| (name.clone(), data::emit(set, name == JUDGE)));
         put("data", Value::Object(sets.collect()));
     }
     put("steps", recipe.steps.iter().map(step).collect());
@@ -41,14 +41,6 @@ pub(super) fn recipe(recipe: &Recipe) -> Value {
     }
     put("verify", checks);
     escaped(Value::Object(out))
-}
-
-fn data(set: &DataSet) -> Value {
-    let mut out = json!({ "files": set.files });
-    if let Some(limit) = set.limit {
-        out["limit"] = json!(limit);
-    }
-    out
 }
 
 fn step(step: &Step) -> Value {

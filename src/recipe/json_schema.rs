@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::data_schema::{ARRAYS, DATA_SET, arrays, data_set};
 use super::docs::{GENERATED, PassDoc};
 use super::profile;
 use super::steps::COMMON;
@@ -27,6 +28,8 @@ pub(super) fn recipe() -> Value {
             "type": "array", "minItems": 1, "items": { "type": "string", "minLength": 1 },
         }),
     );
+    put(ARRAYS, arrays());
+    put(DATA_SET, data_set());
     put("step", step());
     put("pass", pass());
     for id in AnyPass::IDS {
@@ -84,9 +87,13 @@ fn sections() -> Value {
             "type": "object",
             "additionalProperties": { "type": "object", "additionalProperties": size() },
         },
-        "data": object("Real samples.", &json!({
-            "calib": data_set("Samples to measure with."),
-            "eval": data_set("Samples to judge by."),
+        "data": object("Samples.", &json!({
+            "calib": described("Samples to measure with.", json!({ "$ref": format!("#/$defs/{DATA_SET}") })),
+            "eval": {
+                "description": "Samples to judge lossy steps by, instead of those that `calib` holds out.",
+                "$ref": format!("#/$defs/{DATA_SET}"),
+                "not": { "type": "object", "required": ["holdout"] },
+            },
         })),
         "steps": {
             "description": "What to run, in order.",
@@ -112,21 +119,6 @@ fn verify() -> Value {
         "atol": described("Allowed difference besides; suits the output's type unless given.", tolerance()),
         "seed": described("Where random inputs start.", or_variable(json!({ "type": "integer", "minimum": 0 }))),
     })
-}
-
-fn data_set(what: &str) -> Value {
-    let mut schema = object(
-        what,
-        &json!({
-            "files": {
-                "description": "A path or glob, or a list of them, relative to this file.",
-                "anyOf": [{ "type": "string" }, { "$ref": "#/$defs/text-list" }],
-            },
-            "limit": described("At most so many samples.", or_variable(json!({ "type": "integer", "minimum": 1 }))),
-        }),
-    );
-    schema["required"] = json!(["files"]);
-    schema
 }
 
 /// A step: a pass, or a set of passes.
@@ -232,7 +224,7 @@ fn variables_inside(value: Value) -> Value {
 }
 
 /// A schema that takes a variable as well. Description and default stay where editors look for them.
-fn or_variable(schema: Value) -> Value {
+pub(super) fn or_variable(schema: Value) -> Value {
     let Value::Object(mut entries) = schema else { return schema };
     let is_text = entries.get("type") == Some(&json!("string")) && !entries.contains_key("const");
     if is_text {
@@ -246,12 +238,12 @@ fn or_variable(schema: Value) -> Value {
     Value::Object(out)
 }
 
-fn described(what: &str, mut schema: Value) -> Value {
+pub(super) fn described(what: &str, mut schema: Value) -> Value {
     schema["description"] = json!(what);
     schema
 }
 
-fn object(what: &str, properties: &Value) -> Value {
+pub(super) fn object(what: &str, properties: &Value) -> Value {
     json!({ "description": what, "type": ["object", "null"], "properties": properties, "additionalProperties": false })
 }
 

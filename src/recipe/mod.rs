@@ -5,6 +5,7 @@
 //! line and column, and [`Recipe::to_yaml`] can say what a recipe comes down to.
 
 mod data;
+mod data_schema;
 mod de;
 pub mod docs;
 mod emit;
@@ -26,11 +27,16 @@ use std::path::Path;
 
 use error::Source;
 
+use crate::data::DataSource;
 use crate::pass::Profile;
 
-pub use data::DataSet;
 pub use error::{Place, RecipeError, hint};
 pub use steps::{Step, StepKind};
+
+/// The data set that passes measure with.
+pub const MEASURE: &str = "calib";
+/// The data set that lossy steps are judged by.
+pub const JUDGE: &str = "eval";
 
 /// What to do to a model, and how to make sure that it still gives the same answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,8 +49,8 @@ pub struct Recipe {
     pub profile: Option<Profile>,
     /// Sizes for dims of graph inputs that the model leaves open, by input.
     pub inputs: BTreeMap<String, BTreeMap<DimKey, u64>>,
-    /// Real samples: `calib` to measure with, `eval` to judge by.
-    pub data: BTreeMap<String, DataSet>,
+    /// Samples: `calib` to measure with, `eval` to judge by.
+    pub data: BTreeMap<String, DataSource>,
     /// What to run, in order.
     pub steps: Vec<Step>,
     /// How to compare the result with the original.

@@ -6,7 +6,8 @@ use super::error::{Place, RecipeError, Source, hint, one_line};
 use super::steps::Steps;
 use super::tree::{Entry, Kind, Tree};
 use super::vars::{Outside, Vars};
-use super::{DataSet, DimKey, Recipe, Verify, profile};
+use super::{DimKey, JUDGE, MEASURE, Recipe, Verify, data, profile};
+use crate::data::DataSource;
 use crate::schema::NEWEST_OPSET;
 
 /// The keys of a recipe.
@@ -74,7 +75,7 @@ pub(super) fn recipe(
         target_opset,
         profile,
         inputs: section("inputs").map(|t| inputs(&t)).transpose()?.unwrap_or_default(),
-        data: section("data").map(|t| data(&t)).transpose()?.unwrap_or_default(),
+        data: section("data").map(|t| data_sets(&t)).transpose()?.unwrap_or_default(),
         steps: steps.finish()?,
         verify: section("verify").map(|t| verify(&t)).transpose()?.unwrap_or_default(),
     })
@@ -117,12 +118,12 @@ fn inputs(tree: &Tree) -> Result<BTreeMap<String, BTreeMap<DimKey, u64>>, Recipe
     tree.map()?.iter().filter(present).map(dims).collect()
 }
 
-fn data(tree: &Tree) -> Result<BTreeMap<String, DataSet>, RecipeError> {
-    const SETS: &[&str] = &["calib", "eval"];
+fn data_sets(tree: &Tree) -> Result<BTreeMap<String, DataSource>, RecipeError> {
+    const SETS: &[&str] = &[MEASURE, JUDGE];
     let entries = tree.map()?.iter().filter(|e| !e.value.is_null());
     let read = |entry: &Entry| {
         if SETS.contains(&entry.key.as_str()) {
-            return Ok((entry.key.clone(), DataSet::read(&entry.value)?));
+            return Ok((entry.key.clone(), data::read(&entry.value, entry.key == JUDGE)?));
         }
         let hint = hint(&entry.key, SETS.iter().copied(), "data sets");
         Err(entry.place.error(format!("unknown data set `{}`{hint}", one_line(&entry.key))))

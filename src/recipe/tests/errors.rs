@@ -60,7 +60,7 @@ fn wrong_values_say_what_is_expected() {
         ("target: { opset: 99 }", "1:18: expected a whole number from 1 to 28, found the number 99"),
         ("target: 17", "1:9: expected a mapping, found the number 17"),
         ("inputs: { x: { 0: 0 } }", "1:19: expected a whole number of at least 1, found the number 0"),
-        ("data: { eval: {} }", "1:15: a data set needs `files`"),
+        ("data: { eval: {} }", "1:15: a data set needs one of `files`, `images`, `raw` and `random`"),
         ("data: { eval: { files: 'a[' } }", "1:24: `a[` is no glob: unclosed character class; missing ']'"),
         ("verify: { enabled: yes }", "1:20: expected true or false, found the text `yes`"),
         ("verify: { rtol: -1 }", "1:17: expected a number of at least 0, found the number -1"),

@@ -52,9 +52,9 @@ fn the_parents_steps_come_first_and_mappings_merge_per_key() {
     assert_eq!((recipe.verify.runs, recipe.verify.seed), (Verify::default().runs, 5));
 
     let dir = files.0.path().display().to_string();
-    let calib = &recipe.data["calib"];
-    assert_eq!((calib.limit, calib.files.as_slice()), (Some(3), &[format!("{dir}/mine.npz")][..]));
-    assert_eq!(recipe.data["eval"].files, [format!("{dir}/base/e.npz")]);
+    assert_eq!(recipe.data["calib"].limit, Some(3));
+    assert_eq!(super::files(&recipe, "calib"), [format!("{dir}/mine.npz")]);
+    assert_eq!(super::files(&recipe, "eval"), [format!("{dir}/base/e.npz")]);
 }
 
 #[test]
@@ -151,4 +151,20 @@ fn data_is_found_from_the_directory_of_the_recipe_whatever_it_is_called() {
     assert_eq!(paths("eval"), [folder.join("b.npz")]);
     let again = Recipe::from_str(&recipe.to_yaml(), &recipe.name, Path::new("")).unwrap();
     assert_eq!(again, recipe);
+}
+
+#[test]
+fn a_child_may_take_other_kinds_of_samples() {
+    let parent = ("p.yaml", "data: { calib: { files: a.npz, limit: 2 } }");
+    let both = ("both.yaml", "extends: p.yaml\ndata: { calib: { raw: b } }");
+    let child = ("c.yaml", "extends: p.yaml\ndata: { calib: { files: ~, images: b } }");
+    let files = Files::new(&[parent, both, child]);
+    let found = files.refused("both.yaml");
+    assert_eq!(
+        found,
+        "both.yaml:2:23: a data set has `files` or `raw`, not both; `files: ~` drops an inherited one"
+    );
+    let recipe = files.load("c.yaml").unwrap();
+    assert_eq!(recipe.data["calib"].limit, Some(2));
+    assert!(matches!(recipe.data["calib"].origin, crate::data::Origin::Images(_)));
 }

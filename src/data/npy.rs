@@ -7,15 +7,15 @@ use std::path::Path;
 use bytes::Bytes;
 use npyz::{Endianness, NpyHeader, Order, TypeChar, npz::NpzArchive};
 
-use super::EngineError;
+use super::DataError;
 use crate::ir::{DType, TensorData};
 
 /// The longest header that is read. `NumPy` itself refuses longer ones.
 const HEADER: usize = 10_000;
 
 /// The arrays of an `.npz` or `.npy` file by name, in the order of the names. The one of an `.npy` has the file's stem.
-pub(crate) fn read(path: &Path) -> Result<Vec<(String, TensorData)>, EngineError> {
-    let invalid = |what: String| EngineError::Invalid(format!("{}: {what}", path.display()));
+pub(crate) fn read(path: &Path) -> Result<Vec<(String, TensorData)>, DataError> {
+    let invalid = |what: String| DataError::at(path.display(), what);
     let mut file = BufReader::new(File::open(path).map_err(|e| invalid(e.to_string()))?);
     let mut magic = [0; 6];
     let plain = file.read_exact(&mut magic).is_ok() && magic == *b"\x93NUMPY";
