@@ -103,59 +103,64 @@ impl Editor<'_, '_, '_> {
     }
 
     fn fold_affine(&mut self, node: NodeId) -> anyhow::Result<Result<(), Skip>> {
-        let (layer, affine, output) = match self.foldable(node) {
+        let found = self.foldable(node).and_then(|(layer, affine, output)| {
+            let scaled = scaled(&layer, &affine.k)?;
+            let graph = &*self.scope.graph;
+            let weight = graph.node_input(layer.node, 1).map_or(0, |w| graph.use_count(w));
+            let codes = graph.node_input(layer.back, 0).map_or(0, |c| graph.use_count(c));
+            Skip::unless(
+                scaled.codes.is_none() || (weight == 1 && codes == 1),
+                "a factor needs other codes in a weight that is read elsewhere",
+            )?;
+            let bias = self.folded_bias(&layer, &affine)?;
+            Ok((layer, scaled, bias, output))
+        });
+        let (layer, scaled, bias, output) = match found {
             Ok(found) => found,
             Err(skip) => return Ok(Err(skip)),
         };
-        let scaled = scaled(&layer, &affine.k);
-        let (scaled, bias) = match scaled.and_then(|scaled| Ok((scaled, self.folded_bias(&layer, &affine)?)))
-        {
-            Ok(both) => both,
-            Err(skip) => return Ok(Err(skip)),
-        };
+        let weight = self.rescale(&layer, scaled)?;
         let graph = &*self.scope.graph;
-        let (x, weight) = (graph.node_input(layer.node, 0), graph.node_input(layer.node, 1));
-        let name = |slot: usize| {
-            let value = graph.node_input(layer.back, slot).or(weight);
-            value.map_or_else(String::new, |v| graph.value(v).name.clone())
-        };
-        let names = [name(0), name(1), name(2)];
-        let weight_name = weight.map_or_else(String::new, |v| graph.value(v).name.clone());
-        let bias_name = match graph.node_input(layer.node, 2) {
-            Some(old) => graph.value(old).name.clone(),
-            None => format!("{}_bias", graph.value(output).name),
-        };
-        let old_codes = graph.node_input(layer.back, 0);
-        let shared = old_codes.is_some_and(|c| graph.use_count(c) > 1);
-        if scaled.codes.is_some() && (shared || weight.is_some_and(|w| graph.use_count(w) > 1)) {
-            return Ok(Err(Skip::because("a factor needs other codes in a weight that is read elsewhere")));
-        }
-        let op = graph.node(layer.node).op.clone();
-        let attrs = graph.node(layer.node).attrs.clone();
-        let result = graph.node_output(layer.node, 0);
-        let codes = match scaled.codes {
-            Some(codes) => Some(self.scope.add_constant(&names[0], codes)?),
-            None => old_codes,
-        };
-        let scale = self.scope.add_constant(&names[1], scaled.scale)?;
-        let zero = scaled.zero.map(|zero| self.scope.add_constant(&names[2], zero)).transpose()?;
-        let inputs = [codes, Some(scale), zero];
-        let back_attrs = Attrs::new().with("axis", layer.axis as i64);
-        let new = New { op: "DequantizeLinear", attrs: back_attrs, inputs: &inputs, from: &[layer.back] };
-        let weight = self.append(new, &weight_name)?;
-        let bias = bias.map(|bias| self.scope.add_constant(&bias_name, bias)).transpose()?;
-        let new = NewOp {
-            pass: self.pass,
-            stands_for: &[layer.node, node],
-            op,
-            attrs,
-            inputs: &[x, Some(weight), bias],
-        };
-        let read: Vec<ValueId> =
-            self.scope.graph.node_inputs(node).into_iter().flatten().chain(result).collect();
+        let (x, old_bias) = (graph.node_input(layer.node, 0), graph.node_input(layer.node, 2));
+        let (op, attrs) = (graph.node(layer.node).op.clone(), graph.node(layer.node).attrs.clone());
+        let name = format!("{}_bias", graph.value(output).name);
+        let read: Vec<ValueId> = graph.node_inputs(node).into_iter().flatten().collect();
+        let bias = bias.map(|bias| self.renew(old_bias, &name, bias)).transpose()?;
+        let new =
+            NewOp { pass: self.pass, stands_for: &[layer.node, node], op, attrs, inputs: &[x, weight, bias] };
         self.scope.exchange(node, new, output)?;
         read.into_iter().for_each(|value| self.bury(value));
         Ok(Ok(()))
+    }
+
+    /// Gives the weight of a layer other scales; for this layer alone, where others read it. What the layer has to read.
+    fn rescale(&mut self, layer: &Layer, scaled: Scaled) -> Result<Option<ValueId>, IrError> {
+        let graph = &*self.scope.graph;
+        let [codes, scale, zero] = [0, 1, 2].map(|slot| graph.node_input(layer.back, slot));
+        let Some(weight) = graph.node_input(layer.node, 1) else { return Ok(None) };
+        let name = graph.value(weight).name.clone();
+        let own = graph.use_count(weight) == 1 && !graph.is_pinned(weight);
+        // Where others read the weight, they go on reading its old parameters.
+        let renewed = |old: Option<ValueId>| old.filter(|_| own);
+        let codes = match scaled.codes {
+            Some(data) => Some(self.renew(renewed(codes), &format!("{name}_quantized"), data)?),
+            None => codes,
+        };
+        let scale = self.renew(renewed(scale), &format!("{name}_scale"), scaled.scale)?;
+        let zero = match scaled.zero {
+            Some(data) => Some(self.renew(renewed(zero), &format!("{name}_zero_point"), data)?),
+            None => None,
+        };
+        let inputs = [codes, Some(scale), zero];
+        let attrs = Attrs::new().with("axis", layer.axis as i64);
+        let new = New { op: "DequantizeLinear", attrs, inputs: &inputs, from: &[layer.back] };
+        if !own {
+            return self.append(new, &name).map(Some);
+        }
+        let read = self.scope.graph.node_inputs(layer.back);
+        self.exchange(layer.back, new, weight)?;
+        read.into_iter().flatten().for_each(|value| self.bury(value));
+        Ok(Some(weight))
     }
 
     /// The layer before a node and what the node does to its result.

@@ -196,6 +196,29 @@ impl Editor<'_, '_, '_> {
         self.scope.produce(new, output).map(|_| ())
     }
 
+    /// Puts an operator in the place of another, whose result it makes.
+    pub fn exchange(&mut self, old: NodeId, new: New<'_>, output: ValueId) -> Result<(), IrError> {
+        let new = new.op(self.pass);
+        self.scope.exchange(old, new, output)
+    }
+
+    /// A constant in the place of one that only the operator reads which reads this one from now on: under the old name
+    /// where there is no other reader.
+    pub fn renew(&mut self, old: Option<ValueId>, wish: &str, data: TensorData) -> Result<ValueId, IrError> {
+        let graph = &*self.scope.graph;
+        let Some(old) = old.filter(|&v| graph.constant(v).is_some()) else {
+            return self.scope.add_constant(wish, data);
+        };
+        let value = graph.value(old);
+        let free = graph.use_count(old) == 1 && !graph.is_pinned(old) && !value.declared;
+        if free && value.origin == Origin::Local {
+            self.scope.set_constant(old, data);
+            return Ok(old);
+        }
+        let name = value.name.clone();
+        self.scope.add_constant(&name, data)
+    }
+
     /// Removes a value that nothing reads, the node that makes only such values, and what only that node read.
     pub fn bury(&mut self, value: ValueId) {
         let mut waiting = vec![value];

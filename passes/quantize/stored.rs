@@ -44,7 +44,7 @@ impl Editor<'_, '_, '_> {
         let weight = self.behind(from, LAYOUT, DEPTH).filter(|w| w.dtype().is_float());
         let weight = weight.ok_or_else(Skip::no_concern)?;
         Skip::unless(!graph.is_pinned(to), "its codes are an output of the graph")?;
-        Skip::unless(self.may(&[node]), "").map_err(|_| Skip::no_concern())?;
+        self.may(&[node]).then_some(()).ok_or_else(Skip::no_concern)?;
         let constant = |slot: usize| graph.node_input(node, slot).is_none_or(|v| graph.constant(v).is_some());
         Skip::unless(constant(1) && constant(2), "the scale of its weight is not constant")?;
         let codes = self.evaluate_on(node, &weight);
@@ -77,6 +77,14 @@ impl Editor<'_, '_, '_> {
         let Some((from, codes)) = found.filter(|_| self.may(&[node])) else {
             return Ok(Err(Skip::no_concern()));
         };
+        let alone = graph.use_count(from) == 1 && !graph.is_pinned(from);
+        if let Some((by, _)) = graph.producer(from).filter(|_| alone) {
+            let read = graph.node_inputs(by);
+            self.scope.remove_node(by);
+            self.scope.set_constant(from, codes);
+            read.into_iter().flatten().for_each(|value| self.bury(value));
+            return Ok(Ok(()));
+        }
         let name = graph.value(from).name.clone();
         let stored = self.scope.add_constant(&name, codes)?;
         self.scope.feed(node, 0, stored)?;
@@ -86,27 +94,21 @@ impl Editor<'_, '_, '_> {
 
     /// Arranges the codes of a constant instead of what they become.
     fn arrange(&mut self, node: NodeId) -> anyhow::Result<Result<(), Skip>> {
-        match self.arranged(node) {
-            Ok((back, codes, attrs)) => {
-                let graph = &*self.scope.graph;
-                let inputs = graph.node_inputs(back);
-                let (Some(Some(old)), Some(between), Some(to)) =
-                    (inputs.first(), graph.node_input(node, 0), graph.node_output(node, 0))
-                else {
-                    return Ok(Err(Skip::no_concern()));
-                };
-                let (old, scale, zero) = (*old, inputs.get(1).copied(), inputs.get(2).copied());
-                let name = graph.value(old).name.clone();
-                let codes = self.scope.add_constant(&name, codes)?;
-                let inputs = [Some(codes), scale.flatten(), zero.flatten()];
-                self.scope.detach(to, "arranged")?;
-                let new = New { op: "DequantizeLinear", attrs, inputs: &inputs, from: &[back, node] };
-                self.produce(new, to)?;
-                self.drop_reader(node, between);
-                Ok(Ok(()))
-            }
-            Err(skip) => Ok(Err(skip)),
-        }
+        let (back, codes, attrs) = match self.arranged(node) {
+            Ok(found) => found,
+            Err(skip) => return Ok(Err(skip)),
+        };
+        let graph = &*self.scope.graph;
+        let [old, scale, zero] = [0, 1, 2].map(|slot| graph.node_input(back, slot));
+        let read = graph.node_inputs(node);
+        let Some(to) = graph.node_output(node, 0) else { return Ok(Err(Skip::no_concern())) };
+        let name = format!("{}_quantized", graph.value(to).name);
+        let codes = self.renew(old, &name, codes)?;
+        let inputs = [Some(codes), scale, zero];
+        let new = New { op: "DequantizeLinear", attrs, inputs: &inputs, from: &[back, node] };
+        self.exchange(node, new, to)?;
+        read.into_iter().flatten().for_each(|value| self.bury(value));
+        Ok(Ok(()))
     }
 
     /// The `DequantizeLinear` of a constant before an operator that arranges elements, its codes arranged so, and its
@@ -137,16 +139,5 @@ impl Editor<'_, '_, '_> {
         };
         let codes = self.evaluate_on(node, codes).ok_or_else(Skip::no_concern)?;
         Ok((back, codes, attrs))
-    }
-
-    /// Removes a node whose results nothing reads any more, and what only it needed.
-    pub fn drop_reader(&mut self, node: NodeId, read: ValueId) {
-        match self.scope.graph.node_output(node, 0) {
-            Some(output) => self.bury(output),
-            None => {
-                self.scope.remove_node(node);
-                self.bury(read);
-            }
-        }
     }
 }
