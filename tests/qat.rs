@@ -139,9 +139,8 @@ fn trained(name: &str, dtype: DType, dims: &[u64]) -> Option<TensorData> {
         Some("w") => (unit() + unit() + unit() - 1.5) * 0.6,
         // The largest weight is 0.9.
         Some("ws") => 0.9 / 127.0 * (1.0 + 0.1 * unit()),
-        Some("var") => 0.5 + unit(),
         Some("gamma") if at % 5 == 3 => -0.5 - unit(),
-        Some("gamma") => 0.5 + unit(),
+        Some("gamma" | "var") => 0.5 + unit(),
         _ => unit() - 0.5,
     };
     TensorData::from_f64s(dtype, dims, &(0..count).map(&mut item).collect::<Vec<_>>())

@@ -10,10 +10,13 @@ use super::stored::LAYOUT;
 /// Operators whose integer kernels take in what stands around them.
 const LAYERS: &[&str] = &["Conv", "ConvTranspose", "Gemm", "MatMul"];
 
+/// A node, its parameters, and whether it saturates.
+type Seen = (NodeId, Params, bool);
+
 impl Editor<'_, '_, '_> {
     /// Merges pairs of `QuantizeLinear`, and of `DequantizeLinear`, that do the same to the same value.
     pub fn merge_duplicates(&mut self) -> anyhow::Result<()> {
-        let mut seen: HashMap<(ValueId, bool), Vec<(NodeId, Params, bool)>> = HashMap::new();
+        let mut seen: HashMap<(ValueId, bool), Vec<Seen>> = HashMap::new();
         for node in self.scope.graph.order()? {
             let graph = &*self.scope.graph;
             let Some(params) = Params::of(graph, node) else { continue };

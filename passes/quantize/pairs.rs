@@ -61,9 +61,8 @@ impl Params {
 
     /// Scale and zero point of a whole tensor.
     pub fn of_tensor(&self) -> Option<(f64, i64)> {
-        let one = (self.spread == Spread::Tensor).then_some(())?;
-        let () = one;
-        Some((*self.scales.first()?, *self.zeros.first()?))
+        let first = || Some((*self.scales.first()?, *self.zeros.first()?));
+        first().filter(|_| self.spread == Spread::Tensor)
     }
 
     /// The code of a float: what the kernel of `QuantizeLinear` makes of a finite one.
