@@ -1,5 +1,6 @@
 //! The passes, one per file, and the table that names them.
 
+pub mod convert;
 pub mod fold;
 pub mod fuse;
 pub mod quantize;
@@ -67,6 +68,7 @@ macro_rules! registry {
 }
 
 registry! {
+    "convert-float16" => ConvertFloat16(convert::float16::ConvertFloat16),
     "drop-dead" => DropDead(simplify::dead::DropDead),
     "drop-identity" => DropIdentity(simplify::identity::DropIdentity),
     "fold-constants" => FoldConstants(fold::constants::FoldConstants),
