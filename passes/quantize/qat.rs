@@ -17,8 +17,8 @@ use super::pairs::Editor;
 ///   `Relu` or `Clip` is moved behind that. A pair between other operators of the same parameters is dropped, and equal
 ///   pairs are merged. Operators that only arrange elements before a layer work on codes.
 ///
-/// All of this is exact but for the rounding of a scale. With `bias: int32` biases are rounded too, each by half a step
-/// of its accumulator at most, so that a step with it counts as lossy. Runtimes ask for it: onnxruntime fuses a layer
+/// All of this is exact but for the rounding of a scale. With `bias: int32`, as most profiles have it, biases are rounded
+/// too, each by half a step of its accumulator at most, so that the step counts as lossy unless it says `float` or `keep`. Runtimes ask for it: onnxruntime fuses a layer
 /// with a float bias from about version 1.20 on only, and a `Gemm` that gives floats never; and it takes an int32 bias
 /// for one on the product of both scales, whatever its own scale says.
 ///
@@ -27,16 +27,15 @@ use super::pairs::Editor;
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ImportQat {
-    /// How constant biases of quantized layers are stored.
-    pub bias: Bias,
+    /// How constant biases of quantized layers are stored. Without it: as the profile says.
+    pub bias: Option<Bias>,
 }
 
 /// How biases are stored.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Bias {
     /// As int32 on the product of the scales of the input and the weight.
-    #[default]
     Int32,
     /// As floats.
     Float,
@@ -50,7 +49,7 @@ impl Pass for ImportQat {
     fn meta(&self) -> &'static PassMeta {
         const EXACT: PassMeta = PassMeta::exact(ID, Family::Quantize).growing();
         const LOSSY: PassMeta = PassMeta::lossy(ID, Family::Quantize).growing();
-        if self.bias == Bias::Int32 { &LOSSY } else { &EXACT }
+        if matches!(self.bias, Some(Bias::Float | Bias::Keep)) { &EXACT } else { &LOSSY }
     }
 
     fn heeds_selectors(&self) -> bool {
@@ -58,22 +57,43 @@ impl Pass for ImportQat {
     }
 
     fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
-        let mut summary = Summary::default();
-        each_bare_graph(model, cx, &mut |scope, cx| {
-            let mut editor = Editor { scope, cx, summary: &mut summary, pass: ID };
-            editor.merge_duplicates()?;
-            editor.store_codes()?;
-            editor.fold_affines()?;
-            editor.drop_saturated()?;
-            editor.move_past_activations()?;
-            editor.drop_round_trips()?;
-            editor.arrange_codes()?;
-            match self.bias {
-                Bias::Int32 => editor.biases_to_int32(),
-                Bias::Float => editor.biases_to_float(),
-                Bias::Keep => Ok(()),
+        let bias = self.bias.unwrap_or(match cx.profile.bias {
+            BiasForm::Int32 => Bias::Int32,
+            BiasForm::Float => Bias::Float,
+        });
+        let mut total = Summary::default();
+        // One change makes way for another, and a lossy step runs once.
+        for _ in 0..ROUNDS {
+            let mut summary = Summary::default();
+            each_bare_graph(model, cx, &mut |scope, cx| {
+                Editor { scope, cx, summary: &mut summary, pass: ID }.import(bias)
+            })?;
+            total.applied += summary.applied;
+            total.skipped = summary.skipped;
+            if summary.applied == 0 {
+                break;
             }
-        })?;
-        Ok(summary)
+        }
+        Ok(total)
+    }
+}
+
+/// Rounds that a graph takes at most; each but the last changes something.
+const ROUNDS: usize = 10;
+
+impl Editor<'_, '_, '_> {
+    fn import(&mut self, bias: Bias) -> anyhow::Result<()> {
+        self.merge_duplicates()?;
+        self.store_codes()?;
+        self.fold_affines()?;
+        self.drop_saturated()?;
+        self.move_past_activations()?;
+        self.drop_round_trips()?;
+        self.arrange_codes()?;
+        match bias {
+            Bias::Int32 => self.biases_to_int32(),
+            Bias::Float => self.biases_to_float(),
+            Bias::Keep => Ok(()),
+        }
     }
 }

@@ -1,4 +1,5 @@
 //! Numbers without graphs: linear algebra, and the arithmetic of quantization.
 
 pub mod compensate;
+pub mod histogram;
 pub mod linalg;
