@@ -25,6 +25,26 @@ const FLOAT: &[(&str, usize)] = &[("Resize", 1)];
 /// Operators that say how a model is quantized.
 const QUANTIZED: &[&str] = &["DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"];
 
+/// Operators whose results are numbers that they read.
+const PASSING: &[&str] = &[
+    "Concat",
+    "Expand",
+    "Flatten",
+    "Gather",
+    "Identity",
+    "Max",
+    "Min",
+    "Pad",
+    "Reshape",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Tile",
+    "Transpose",
+    "Unsqueeze",
+    "Where",
+];
+
 impl Halves {
     /// Decides for every operator of a graph.
     pub fn of(
@@ -36,9 +56,13 @@ impl Halves {
     ) -> anyhow::Result<Self> {
         let graph = &*scope.graph;
         let mut halves = Self::default();
-        let mut shapes = BTreeSet::new();
+        let (mut shapes, mut doubtful) = (BTreeSet::new(), BTreeSet::new());
         for node in graph.order()? {
             let on_shapes = follows_shapes(graph, node, &mut shapes);
+            let doubts = reads_any(graph, node, &doubtful);
+            if doubts && PASSING.iter().any(|op| graph.node(node).is(op)) {
+                doubtful.extend(graph.node_outputs(node).into_iter().flatten());
+            }
             let typed = match typed(scope, node, options.half) {
                 Ok(typed) => typed,
                 Err(skip) if skip == Skip::no_concern() => continue,
@@ -52,9 +76,19 @@ impl Halves {
                 continue;
             }
             let kept = options.keep_ops.iter().any(|op| graph.node(node).is(op));
-            match ranges.allow(graph, node, kept, on_shapes) {
+            let large = ranges.has_large_weight(graph, node);
+            if large && !ranges.are_measured() {
+                doubtful.extend(graph.node_outputs(node).into_iter().flatten());
+            }
+            let allowed = Skip::unless(!kept, "its operator is to be kept")
+                .and_then(|()| Skip::unless(!on_shapes, "it computes with dims"))
+                .and_then(|()| Skip::unless(!large, "a weight is too large for the type"))
+                .and_then(|()| Skip::unless(!doubts, "it reads what a too large weight makes"))
+                .and_then(|()| ranges.allow(graph, node));
+            match allowed {
                 _ if !cx.may_change(graph, &[node]) => {}
                 Ok(()) => {
+                    ranges.count(graph, node);
                     halves.nodes.insert(node, typed);
                 }
                 Err(skip) => summary.skip(skip.0),
@@ -128,6 +162,11 @@ fn typed(scope: &Scope<'_>, id: NodeId, half: Half) -> Result<Typed, Skip> {
     if typed.inputs.is_empty() { Err(Skip::no_concern()) } else { Ok(typed) }
 }
 
+/// Whether an operator reads one of these values.
+fn reads_any(graph: &Graph, id: NodeId, values: &BTreeSet<ValueId>) -> bool {
+    !values.is_empty() && graph.node_inputs(id).iter().flatten().any(|v| values.contains(v))
+}
+
 /// Whether an operator computes from dims alone; its outputs are noted then.
 fn follows_shapes(graph: &Graph, id: NodeId, shapes: &mut BTreeSet<ValueId>) -> bool {
     let node = graph.node(id);
@@ -146,6 +185,7 @@ pub(super) struct Ranges {
     /// Values of the main graph that a half cannot hold, on the samples.
     large: BTreeSet<ValueId>,
     is_main: bool,
+    measured: bool,
     weights: u64,
     underflown: u64,
     seen: BTreeMap<ValueId, Weight>,
@@ -166,7 +206,8 @@ impl Ranges {
     /// What the samples show of the values of the main graph, where there are samples.
     pub fn of(model: &Model, half: Half, cx: &mut PassContext<'_>) -> Self {
         let (large, seen) = (BTreeSet::new(), BTreeMap::new());
-        let mut ranges = Self { half, large, is_main: true, weights: 0, underflown: 0, seen };
+        let mut ranges =
+            Self { half, large, is_main: true, measured: false, weights: 0, underflown: 0, seen };
         let Ok(samples) = cx.samples() else { return ranges };
         let mut found = None;
         let looked = main_graph(&mut model.clone(), cx, &mut |scope, _| {
@@ -190,6 +231,7 @@ impl Ranges {
                 Err(error) => failure = Some(error.to_string()),
             }
         }
+        ranges.measured = failure.is_none();
         if let Some(why) = failure {
             cx.warnings.push(format!("the samples do not say which values are too large: {why}"));
         }
@@ -202,10 +244,13 @@ impl Ranges {
         self.seen.clear();
     }
 
-    /// Whether an operator can be converted: counts its weights if it is.
-    fn allow(&mut self, graph: &Graph, id: NodeId, kept: bool, on_shapes: bool) -> Result<(), Skip> {
-        Skip::unless(!kept, "its operator is to be kept")?;
-        Skip::unless(!on_shapes, "it computes with dims")?;
+    /// Whether the samples show the values of the graph that is looked at.
+    fn are_measured(&self) -> bool {
+        self.is_main && self.measured
+    }
+
+    /// Whether an operator can be converted, by what is around it and by the samples.
+    fn allow(&self, graph: &Graph, id: NodeId) -> Result<(), Skip> {
         let (inputs, outputs) = (graph.node_inputs(id), graph.node_outputs(id));
         let from = inputs.iter().flatten().filter_map(|&v| graph.producer(v));
         let to = outputs.iter().flatten().flat_map(|&v| graph.uses(v));
@@ -215,17 +260,26 @@ impl Ranges {
         let large = |v: &ValueId| self.is_main && self.large.contains(v);
         let exceeds = inputs.iter().chain(&outputs).flatten().any(large);
         Skip::unless(!exceeds, "a value is too large for the type on the samples")?;
-        let weights: Vec<(ValueId, Weight)> = (inputs.iter().flatten())
-            .filter_map(|&v| Some((v, self.weight(v, graph.constant(v)?))))
-            .collect();
-        Skip::unless(weights.iter().all(|(_, w)| !w.overflows), "a weight is too large for the type")?;
-        for (value, weight) in weights {
+        Ok(())
+    }
+
+    /// Whether the type cannot hold a weight of an operator.
+    fn has_large_weight(&self, graph: &Graph, id: NodeId) -> bool {
+        let mut weights =
+            graph.node_inputs(id).into_iter().flatten().filter_map(|v| Some((v, graph.constant(v)?)));
+        weights.any(|(value, data)| self.weight(value, data).overflows)
+    }
+
+    /// Counts the weights of an operator that is converted.
+    fn count(&mut self, graph: &Graph, id: NodeId) {
+        for value in graph.node_inputs(id).into_iter().flatten() {
+            let Some(data) = graph.constant(value) else { continue };
+            let weight = self.weight(value, data);
             if self.seen.insert(value, weight).is_none() {
                 self.weights += weight.count;
                 self.underflown += weight.underflown;
             }
         }
-        Ok(())
     }
 
     fn weight(&self, value: ValueId, data: &TensorData) -> Weight {
