@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::prelude::*;
 
 use super::float16::Half;
-use super::halves::Halves;
+use super::halves::{Halves, Votes};
 
 /// Converts one graph.
 pub(super) struct Caster<'c, 'g> {
@@ -13,6 +13,8 @@ pub(super) struct Caster<'c, 'g> {
     pub scope: &'c mut Scope<'g>,
     /// What of it is converted.
     pub halves: &'c Halves,
+    /// What of it bodies capture as halves.
+    pub votes: &'c Votes,
     /// The type.
     pub half: Half,
     /// The pass.
@@ -31,16 +33,17 @@ impl Caster<'_, '_> {
     /// Gives every value of the graph the type that its producer and its readers need. Names of captured constants that
     /// now have a copy in the graph are noted.
     pub fn convert(&mut self, captured: &mut BTreeSet<String>) -> anyhow::Result<()> {
-        let values: Vec<ValueId> = self.scope.graph.values().collect();
-        for value in values {
-            if self.scope.facts.dtype(value) != Some(DType::Float) {
+        for &value in &self.halves.floats {
+            let graph = &*self.scope.graph;
+            let carried = self.votes.carry(&graph.value(value).name);
+            if carried && graph.value(value).origin == Origin::Captured {
                 continue;
             }
-            let graph = &*self.scope.graph;
             let (mut halves, mut floats) = (Vec::new(), Vec::new());
             for (node, slot) in graph.uses(value) {
                 match slot {
                     Some(at) if self.halves.reads(node, slot) => halves.push((node, at)),
+                    None if carried => {}
                     _ => floats.push((node, slot)),
                 }
             }
@@ -63,7 +66,8 @@ impl Caster<'_, '_> {
         captured: &mut BTreeSet<String>,
     ) -> anyhow::Result<()> {
         let graph = &*self.scope.graph;
-        let data = graph.constant(value).filter(|_| !readers.halves.is_empty());
+        let read = !readers.halves.is_empty() || self.votes.carry(&graph.value(value).name);
+        let data = graph.constant(value).filter(|_| read);
         let Some(data) = data.and_then(|data| converted(data, self.half)) else { return Ok(()) };
         let (origin, name) = (graph.value(value).origin, graph.value(value).name.clone());
         let free = readers.floats.is_empty() && !graph.is_pinned(value) && origin != Origin::Captured;

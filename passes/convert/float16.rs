@@ -5,22 +5,24 @@ use std::collections::BTreeSet;
 use crate::prelude::*;
 
 use super::casts::Caster;
-use super::halves::{Halves, Ranges};
+use super::halves::{Halves, Ranges, Votes};
 
 /// Compute in `float16` or `bfloat16` instead of `float`: weights take half the bytes, activations half the memory.
 ///
 /// Each operator of the standard whose floats may have the type is converted with its constants, and `Cast` stands where
-/// a float meets a half. Bodies of `If`, `Loop` and `Scan` are converted too; what goes in and out of them, and what they
-/// capture, stays float.
+/// a float meets a half. Bodies of `If`, `Loop` and `Scan` are converted too; what goes in and out of them stays float,
+/// and so does what they capture, unless all that read it read halves.
 ///
 /// Some operators stay float whatever is asked: those that compute with dims, those beside `QuantizeLinear` and
-/// `DequantizeLinear`, those with a weight that the type cannot hold and, where there are samples, those that read or
-/// make a number there that it cannot hold. So do inputs that the standard says are float, such as the scales of a
-/// `Resize`. Weights that become zero are counted in a warning.
+/// `DequantizeLinear`, and those with a weight that the type cannot hold. Where there are samples, so do those that read
+/// or make a number there that it cannot hold; where there are none, those that read what a too large weight makes.
+/// Inputs that the standard says are float, such as the scales of a `Resize`, are left so. Weights that become zero are
+/// counted in a warning.
 ///
 /// GPUs and NPUs compute faster so; most runtimes on CPUs convert back and forth, and are slower.
 ///
-/// *Left alone:* model-local functions, operators of other domains, and values that are no dense tensors.
+/// *Left alone:* operators that only pass numbers on, from floats to floats; model-local functions, operators of other
+/// domains, and values that are no dense tensors.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ConvertFloat16 {
@@ -88,30 +90,53 @@ impl Pass for ConvertFloat16 {
                 "keep-ops: opset {opset} has no operator `{unknown}`; write it as `inspect` shows it"
             );
         }
-        let mut ranges = Ranges::of(model, self.half, cx);
-        let mut summary = Summary::default();
-        let mut captured = BTreeSet::new();
+        let mut result = model.clone();
         // What calls a function gives it floats, and the types in a function are those of its calls.
-        let functions = std::mem::take(&mut model.functions);
-        let mut is_main = true;
-        let done = each_graph(model, cx, &mut |scope, cx| {
-            let halves = Halves::of(scope, cx, self, &mut ranges, &mut summary)?;
-            let keeps_io = self.keep_io_types || !std::mem::take(&mut is_main);
-            ranges.leave_main_graph();
-            summary.applied += halves.len();
-            let mut caster = Caster { scope, halves: &halves, half: self.half, pass: ID, keeps_io };
-            caster.convert(&mut captured)
-        });
-        model.functions = functions;
-        done?;
-        drop_captured(model, cx, &captured)?;
+        let functions = std::mem::take(&mut result.functions);
+        store_constants(&mut result, cx)?;
+        let mut ranges = Ranges::of(&result, self.half, cx);
+        let mut summary = Summary::default();
+        self.convert(&mut result, cx, &mut ranges, &mut summary)?;
+        result.functions = functions;
         if summary.applied > 0 {
+            *model = result;
             cx.warnings.extend(ranges.lost());
             let name = self.half.dtype().name();
             cx.warnings
                 .push(format!("{name} is slower than float on most CPU runtimes; it is for GPUs and NPUs"));
         }
         Ok(summary)
+    }
+}
+
+impl ConvertFloat16 {
+    /// Decides for all graphs, and then converts them.
+    fn convert(
+        &self,
+        model: &mut Model,
+        cx: &mut PassContext<'_>,
+        ranges: &mut Ranges,
+        summary: &mut Summary,
+    ) -> anyhow::Result<()> {
+        let (mut graphs, mut votes) = (Vec::new(), Votes::default());
+        each_graph(model, cx, &mut |scope, cx| {
+            let halves = Halves::of(scope, cx, self, ranges, summary)?;
+            ranges.leave_main_graph();
+            votes.count(scope.graph, &halves);
+            graphs.push(halves);
+            Ok(())
+        })?;
+        summary.applied = graphs.iter().map(Halves::len).sum();
+        let (mut captured, mut graphs) = (BTreeSet::new(), graphs.iter());
+        let mut is_main = true;
+        // No operator with a body comes or goes, so that graphs are visited in the same order.
+        each_bare_graph(model, cx, &mut |scope, _| {
+            let keeps_io = self.keep_io_types || !std::mem::take(&mut is_main);
+            let Some(halves) = graphs.next() else { return Ok(()) };
+            let (half, votes) = (self.half, &votes);
+            Caster { scope, halves, votes, half, pass: ID, keeps_io }.convert(&mut captured)
+        })?;
+        drop_captured(model, cx, &captured)
     }
 }
 

@@ -10,6 +10,42 @@ use super::float16::{ConvertFloat16, Half};
 #[derive(Default)]
 pub(super) struct Halves {
     nodes: BTreeMap<NodeId, Typed>,
+    /// The values that are floats, in order of creation.
+    pub floats: Vec<ValueId>,
+}
+
+/// The names of values that bodies capture, and whether all that read them do so as halves.
+#[derive(Default)]
+pub(super) struct Votes {
+    owned: BTreeMap<String, bool>,
+    captured: BTreeMap<String, bool>,
+}
+
+impl Votes {
+    /// Adds what one graph says.
+    pub fn count(&mut self, graph: &Graph, halves: &Halves) {
+        for &value in &halves.floats {
+            let uses = graph.uses(value);
+            let (inner, own): (Vec<_>, Vec<_>) = uses.into_iter().partition(|(_, slot)| slot.is_none());
+            let agrees = !graph.is_pinned(value) && own.iter().all(|&(node, slot)| halves.reads(node, slot));
+            let name = graph.value(value).name.clone();
+            let vote = if graph.value(value).origin == Origin::Captured {
+                self.captured.entry(name).or_insert(true)
+            } else if inner.is_empty() {
+                continue;
+            } else {
+                self.owned.entry(name).or_insert(true)
+            };
+            let can_be = graph.constant(value).is_some() || halves.makes(graph, value);
+            *vote &= agrees && (can_be || graph.value(value).origin == Origin::Captured);
+        }
+    }
+
+    /// Whether a captured value is a half, in the graph that has it and in the bodies.
+    pub fn carry(&self, name: &str) -> bool {
+        let agree = |votes: &BTreeMap<String, bool>| votes.get(name) == Some(&true);
+        agree(&self.owned) && agree(&self.captured)
+    }
 }
 
 /// The slots of an operator that hold halves.
@@ -55,7 +91,8 @@ impl Halves {
         summary: &mut Summary,
     ) -> anyhow::Result<Self> {
         let graph = &*scope.graph;
-        let mut halves = Self::default();
+        let is_float = |&v: &ValueId| scope.facts.dtype(v) == Some(DType::Float);
+        let mut halves = Self { nodes: BTreeMap::new(), floats: graph.values().filter(is_float).collect() };
         let (mut shapes, mut doubtful) = (BTreeSet::new(), BTreeSet::new());
         for node in graph.order()? {
             let on_shapes = follows_shapes(graph, node, &mut shapes);
@@ -94,7 +131,21 @@ impl Halves {
                 Err(skip) => summary.skip(skip.0),
             }
         }
+        halves.drop_idle(graph);
         Ok(halves)
+    }
+
+    /// Leaves operators alone that only pass on numbers, from floats to floats.
+    fn drop_idle(&mut self, graph: &Graph) {
+        let idle = |halves: &Self, node: NodeId| {
+            let reads = |&v: &ValueId| graph.uses(v).iter().any(|&(n, slot)| halves.reads(n, slot));
+            PASSING.iter().any(|op| graph.node(node).is(op))
+                && !graph.node_inputs(node).iter().flatten().any(|&v| halves.makes(graph, v))
+                && !graph.node_outputs(node).iter().flatten().any(reads)
+        };
+        while let Some(node) = self.nodes.keys().copied().find(|&node| idle(self, node)) {
+            self.nodes.remove(&node);
+        }
     }
 
     /// How many operators are converted.

@@ -62,10 +62,12 @@ impl Pass for ImportQat {
             BiasForm::Float => Bias::Float,
         });
         let mut total = Summary::default();
+        let mut result = model.clone();
+        store_constants(&mut result, cx)?;
         // One change makes way for another, and a lossy step runs once.
         for _ in 0..ROUNDS {
             let mut summary = Summary::default();
-            each_bare_graph(model, cx, &mut |scope, cx| {
+            each_bare_graph(&mut result, cx, &mut |scope, cx| {
                 Editor { scope, cx, summary: &mut summary, pass: ID }.import(bias)
             })?;
             total.applied += summary.applied;
@@ -73,6 +75,9 @@ impl Pass for ImportQat {
             if summary.applied == 0 {
                 break;
             }
+        }
+        if total.applied > 0 {
+            *model = result;
         }
         Ok(total)
     }
