@@ -12,6 +12,7 @@ use onnxpress::ir::{DType, Graph, Model, NodeId, TensorData};
 use onnxpress::onnx;
 use onnxpress::pass::{Pass, PassContext, Summary, run_set};
 use onnxpress::passes::AnyPass;
+use onnxpress::rewrite::Selector;
 
 /// How a model was exported.
 #[derive(Debug, Clone, Copy)]
@@ -244,6 +245,39 @@ fn answers_stay() {
         let apart = sqnr(&original, &result);
         assert!(apart > 30.0, "{export:?}: int32 biases: {apart} dB");
     }
+}
+
+#[test]
+fn activations_change_their_sign() {
+    for export in EXPORTS {
+        let original = exported(export);
+        let (kept, _) = imported(&original, serde_json::json!({ "bias": "keep" }));
+        let other = if export.activations == "int8" { "uint8" } else { "int8" };
+        let (result, _) = imported(&original, serde_json::json!({ "bias": "keep", "activations": other }));
+        let graph = &result.graph;
+        for quantize in graph.nodes().filter(|&n| graph.node(n).is("QuantizeLinear")) {
+            assert_eq!(graph.constant_input(quantize, 2).unwrap().dtype().name(), other);
+        }
+        assert_eq!(answers(&kept, 1), answers(&result, 1), "{export:?}: equal bits");
+    }
+}
+
+#[test]
+fn selectors_keep_what_they_name() {
+    let original = exported(EXPORTS[0]);
+    let pass = AnyPass::deserialize_options("import-qat", serde_json::json!({ "bias": "keep" })).unwrap();
+    let mut result = original.clone();
+    let mut cx = PassContext::with_kernels(&result);
+    cx.select.ignore =
+        ["op:BatchNormalization", "op:Relu", "op:Flatten"].map(|s| Selector::parse(s).unwrap()).into();
+    run_set(&mut result, &[pass.as_pass()], &mut cx).unwrap();
+    assert_eq!(count(&result.graph, "BatchNormalization"), 3);
+    assert_eq!(count(&result.graph, "Relu"), 2);
+    let graph = &result.graph;
+    let flatten = graph.nodes().find(|&n| graph.node(n).is("Flatten")).unwrap();
+    let (before, _) = graph.producer(graph.node_input(flatten, 0).unwrap()).unwrap();
+    assert!(graph.node(before).is("DequantizeLinear"));
+    assert_eq!(graph.constant(graph.find("head_wq").unwrap()).unwrap().dtype(), DType::Int8);
 }
 
 #[test]

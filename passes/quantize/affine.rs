@@ -90,7 +90,10 @@ struct Scaled {
 impl Editor<'_, '_, '_> {
     /// Folds every normalization and every arithmetic with channel constants into the quantized layer before it.
     pub fn fold_affines(&mut self) -> anyhow::Result<()> {
-        for node in self.scope.graph.order()? {
+        for node in self.order()? {
+            if !self.scope.graph.contains_node(node) {
+                continue;
+            }
             if ["Add", "BatchNormalization", "Div", "Mul", "Sub"]
                 .iter()
                 .any(|op| self.scope.graph.node(node).is(op))

@@ -17,7 +17,10 @@ impl Editor<'_, '_, '_> {
     /// Merges pairs of `QuantizeLinear`, and of `DequantizeLinear`, that do the same to the same value.
     pub fn merge_duplicates(&mut self) -> anyhow::Result<()> {
         let mut seen: HashMap<(ValueId, bool), Vec<Seen>> = HashMap::new();
-        for node in self.scope.graph.order()? {
+        for node in self.order()? {
+            if !self.scope.graph.contains_node(node) {
+                continue;
+            }
             let graph = &*self.scope.graph;
             let Some(params) = Params::of(graph, node) else { continue };
             let Some(from) = graph.node_input(node, 0) else { continue };
@@ -36,7 +39,10 @@ impl Editor<'_, '_, '_> {
 
     /// Lets the readers of a `QuantizeLinear` that only undoes a `DequantizeLinear` read the codes that are there.
     pub fn drop_round_trips(&mut self) -> anyhow::Result<()> {
-        for node in self.scope.graph.order()? {
+        for node in self.order()? {
+            if !self.scope.graph.contains_node(node) {
+                continue;
+            }
             let graph = &*self.scope.graph;
             let found = graph.node(node).is("QuantizeLinear").then(|| {
                 let (from, to) = (graph.node_input(node, 0)?, graph.node_output(node, 0)?);
@@ -58,9 +64,12 @@ impl Editor<'_, '_, '_> {
 
     /// Drops a `Relu` or `Clip` before a `QuantizeLinear` that saturates where it cuts.
     pub fn drop_saturated(&mut self) -> anyhow::Result<()> {
-        for node in self.scope.graph.order()? {
+        for node in self.order()? {
+            if !self.scope.graph.contains_node(node) {
+                continue;
+            }
             let graph = &*self.scope.graph;
-            if !graph.contains_node(node) || !graph.node(node).is("QuantizeLinear") {
+            if !graph.node(node).is("QuantizeLinear") {
                 continue;
             }
             let found = graph.node_input(node, 0).and_then(|cut| {
@@ -87,7 +96,10 @@ impl Editor<'_, '_, '_> {
     /// Moves `QuantizeLinear` and `DequantizeLinear` between a layer and its `Relu` or `Clip` behind that: the layer
     /// and its activation function then are what is quantized.
     pub fn move_past_activations(&mut self) -> anyhow::Result<()> {
-        for node in self.scope.graph.order()? {
+        for node in self.order()? {
+            if !self.scope.graph.contains_node(node) {
+                continue;
+            }
             if let Some((quantize, back, result)) = self.movable(node) {
                 self.move_past(node, quantize, back, result)?;
                 self.count(Ok(()));
@@ -99,9 +111,6 @@ impl Editor<'_, '_, '_> {
     /// The pair before an activation function that can as well follow it, and the result of the layer.
     fn movable(&self, node: NodeId) -> Option<(NodeId, NodeId, ValueId)> {
         let graph = &*self.scope.graph;
-        if !graph.contains_node(node) {
-            return None;
-        }
         let (low, high) = bounds(graph, node)?;
         let from = graph.node_input(node, 0)?;
         let back = made_by(graph, from, "DequantizeLinear")?;
@@ -171,7 +180,10 @@ impl Editor<'_, '_, '_> {
     /// Lets operators that only arrange elements work on codes, so that the `DequantizeLinear` stands right before the
     /// layer.
     pub fn arrange_codes(&mut self) -> anyhow::Result<()> {
-        for node in self.scope.graph.order()? {
+        for node in self.order()? {
+            if !self.scope.graph.contains_node(node) {
+                continue;
+            }
             if !LAYERS.iter().any(|op| self.scope.graph.node(node).is(op)) {
                 continue;
             }

@@ -9,7 +9,10 @@ impl Editor<'_, '_, '_> {
     /// Stores the constant bias of every quantized layer as int32 on the product of the scales of its input and its
     /// weight, where it is not there yet.
     pub fn biases_to_int32(&mut self) -> anyhow::Result<()> {
-        for node in self.scope.graph.order()? {
+        for node in self.order()? {
+            if !self.scope.graph.contains_node(node) {
+                continue;
+            }
             let outcome = match self.int32_bias(node) {
                 Ok((layer, codes, scale, per_channel)) => {
                     self.put_bias(&layer, codes, scale, per_channel)?;
@@ -24,7 +27,10 @@ impl Editor<'_, '_, '_> {
 
     /// Stores the bias of every quantized layer as floats.
     pub fn biases_to_float(&mut self) -> anyhow::Result<()> {
-        for node in self.scope.graph.order()? {
+        for node in self.order()? {
+            if !self.scope.graph.contains_node(node) {
+                continue;
+            }
             let graph = &*self.scope.graph;
             let Ok(layer) = Layer::of(graph, node) else { continue };
             let Some(old) = graph.node_input(node, 2) else { continue };

@@ -15,6 +15,7 @@ pub mod qat;
 mod quantized;
 mod rounding;
 mod scales;
+mod shift;
 pub mod r#static;
 mod store;
 mod stored;

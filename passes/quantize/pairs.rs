@@ -146,6 +146,11 @@ pub(super) struct Editor<'e, 'g, 'c> {
 }
 
 impl Editor<'_, '_, '_> {
+    /// The nodes in topological order. On the way some may go.
+    pub fn order(&self) -> Result<Vec<NodeId>, IrError> {
+        self.scope.graph.order()
+    }
+
     /// Counts a change, or why there was none.
     pub fn count(&mut self, outcome: Result<(), Skip>) {
         match outcome {

@@ -18,9 +18,10 @@ use super::pairs::Editor;
 ///   pairs are merged. Operators that only arrange elements before a layer work on codes.
 ///
 /// All of this is exact but for the rounding of a scale. With `bias: int32`, as most profiles have it, biases are rounded
-/// too, each by half a step of its accumulator at most, so that the step counts as lossy unless it says `float` or `keep`. Runtimes ask for it: onnxruntime fuses a layer
-/// with a float bias from about version 1.20 on only, and a `Gemm` that gives floats never; and it takes an int32 bias
-/// for one on the product of both scales, whatever its own scale says.
+/// too, each by half a step of its accumulator at most, so that the step counts as lossy unless it says `float` or `keep`. Runtimes ask for it:
+/// onnxruntime 1.18 computes no layer with a float bias in integers, 1.32 no `Gemm` that gives floats; and both take the
+/// codes of an int32 bias for ones on the product of the scales, whatever its own scale says. On x86 both leave layers
+/// in float whose signed activations several operators read: `activations: uint8` helps.
 ///
 /// *Left alone:* what has other readers, parameters that are not constant, a normalization whose input is quantized
 /// already, and weights with scales for blocks or along another axis.
@@ -29,6 +30,21 @@ use super::pairs::Editor;
 pub struct ImportQat {
     /// How constant biases of quantized layers are stored. Without it: as the profile says.
     pub bias: Option<Bias>,
+    /// The 8-bit type of activations. Codes of the other one move by 128, zero points with them.
+    pub activations: Codes,
+}
+
+/// 8-bit types of activations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Codes {
+    /// The one that the model has.
+    #[default]
+    Keep,
+    /// Unsigned, which onnxruntime computes with on x86.
+    Uint8,
+    /// Signed.
+    Int8,
 }
 
 /// How biases are stored.
@@ -68,7 +84,7 @@ impl Pass for ImportQat {
         for _ in 0..ROUNDS {
             let mut summary = Summary::default();
             each_bare_graph(&mut result, cx, &mut |scope, cx| {
-                Editor { scope, cx, summary: &mut summary, pass: ID }.import(bias)
+                Editor { scope, cx, summary: &mut summary, pass: ID }.import(bias, self.activations)
             })?;
             total.applied += summary.applied;
             total.skipped = summary.skipped;
@@ -87,7 +103,7 @@ impl Pass for ImportQat {
 const ROUNDS: usize = 10;
 
 impl Editor<'_, '_, '_> {
-    fn import(&mut self, bias: Bias) -> anyhow::Result<()> {
+    fn import(&mut self, bias: Bias, activations: Codes) -> anyhow::Result<()> {
         self.merge_duplicates()?;
         self.store_codes()?;
         self.fold_affines()?;
@@ -95,6 +111,11 @@ impl Editor<'_, '_, '_> {
         self.move_past_activations()?;
         self.drop_round_trips()?;
         self.arrange_codes()?;
+        match activations {
+            Codes::Keep => {}
+            Codes::Uint8 => self.shift_codes(DType::Uint8)?,
+            Codes::Int8 => self.shift_codes(DType::Int8)?,
+        }
         match bias {
             Bias::Int32 => self.biases_to_int32(),
             Bias::Float => self.biases_to_float(),

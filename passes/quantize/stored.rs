@@ -14,7 +14,7 @@ impl Editor<'_, '_, '_> {
     /// Quantizes constants now: a weight, also behind operators that arrange it; and carries out what is done to the
     /// codes of constants.
     pub fn store_codes(&mut self) -> anyhow::Result<()> {
-        for node in self.scope.graph.order()? {
+        for node in self.order()? {
             if !self.scope.graph.contains_node(node) {
                 continue;
             }
