@@ -20,8 +20,10 @@ pub(super) struct Seen {
     count: u64,
     /// How ranges are chosen.
     calibrator: Calibrator,
-    /// All numbers, where the choice needs them.
-    histogram: Histogram,
+    /// The numbers of every channel, where the choice needs them.
+    histograms: Vec<Histogram>,
+    /// The moving average of the ranges of batches.
+    average: Option<(f64, f64)>,
 }
 
 /// How a value is quantized: `code = round(x / (grid.scale · factor of its channel)) + grid.zero_point`.
@@ -48,7 +50,7 @@ impl Seen {
     /// Nothing seen yet.
     pub fn new(axis: Option<usize>, calibrator: Calibrator) -> Self {
         let (lows, highs, squares) = (Vec::new(), Vec::new(), Vec::new());
-        Self { axis, lows, highs, squares, count: 0, calibrator, histogram: Histogram::default() }
+        Self { axis, lows, highs, squares, count: 0, calibrator, histograms: Vec::new(), average: None }
     }
 
     /// Looks at one more tensor.
@@ -61,10 +63,13 @@ impl Seen {
             }
             _ => (1, items.len()),
         };
-        let first = self.lows.is_empty();
-        if first {
+        if self.lows.is_empty() {
             (self.lows, self.highs, self.squares) =
                 (vec![0.0; channels], vec![0.0; channels], vec![0.0; channels]);
+            let counts =
+                matches!(self.calibrator, Calibrator::Percentile | Calibrator::Entropy | Calibrator::Mse);
+            let bins = if channels == 1 { 4096 } else { 1024 };
+            self.histograms = vec![Histogram::new(bins); if counts { channels } else { 0 }];
         }
         if self.lows.len() != channels {
             return Err(format!("it had {} channels and has {channels}", self.lows.len()));
@@ -81,22 +86,20 @@ impl Seen {
                 high = high.max(x);
                 squares += f64::from(x) * f64::from(x);
             }
+            if let Some(histogram) = self.histograms.get_mut(channel) {
+                histogram.add(part);
+            }
             lows[channel] = lows[channel].min(low);
             highs[channel] = highs[channel].max(high);
             self.squares[channel] += squares;
         }
         self.count += (items.len() / channels.max(1)) as u64;
-        match self.calibrator {
-            Calibrator::MovingAverage => {
-                let share = if first { 1.0 } else { AVERAGING };
-                let near = |old: &mut f64, new: f32| *old += share * (f64::from(new) - *old);
-                self.lows.iter_mut().zip(lows).for_each(|(old, new)| near(old, new));
-                self.highs.iter_mut().zip(highs).for_each(|(old, new)| near(old, new));
-                return Ok(());
-            }
-            Calibrator::MinMax => {}
-            _ => self.histogram.add(&items),
-        }
+        let batch = (lows.iter().copied().fold(0.0, f32::min), highs.iter().copied().fold(0.0, f32::max));
+        let near = |old: f64, new: f32| old + AVERAGING * (f64::from(new) - old);
+        self.average = Some(match self.average {
+            None => (f64::from(batch.0), f64::from(batch.1)),
+            Some((low, high)) => (near(low, batch.0), near(high, batch.1)),
+        });
         self.lows.iter_mut().zip(lows).for_each(|(old, new)| *old = old.min(f64::from(new)));
         self.highs.iter_mut().zip(highs).for_each(|(old, new)| *old = old.max(f64::from(new)));
         Ok(())
@@ -104,13 +107,19 @@ impl Seen {
 
     /// Chooses the range, now that everything was seen.
     pub fn settle(&mut self, levels: u32, percentile: f64, symmetric: bool) {
-        let range = match self.calibrator {
-            Calibrator::MinMax | Calibrator::MovingAverage => return,
-            Calibrator::Percentile => self.histogram.percentile(percentile),
-            Calibrator::Entropy => self.histogram.least_divergence(levels),
-            Calibrator::Mse => self.histogram.least_squares(levels, symmetric),
-        };
-        self.cut(range);
+        if let Some(range) = self.average.filter(|_| self.calibrator == Calibrator::MovingAverage) {
+            self.cut(range);
+        }
+        for (at, histogram) in self.histograms.iter().enumerate() {
+            let (low, high) = match self.calibrator {
+                Calibrator::MinMax | Calibrator::MovingAverage => continue,
+                Calibrator::Percentile => histogram.percentile(percentile),
+                Calibrator::Entropy => histogram.least_divergence(levels),
+                Calibrator::Mse => histogram.least_squares(levels, symmetric),
+            };
+            self.lows[at] = self.lows[at].max(low);
+            self.highs[at] = self.highs[at].min(high);
+        }
     }
 
     /// The range of all channels together.

@@ -1,36 +1,40 @@
 //! Histograms of numbers that come bit by bit, and the ranges that are read off them.
 
-/// Bins; half of them on each side of zero.
-const BINS: usize = 4096;
-
 /// Bins with zero at an edge and a power of two as their width: it doubles, and pairs of bins merge, where a number lies
 /// outside. So what is counted does not depend on the order in which numbers come.
 #[derive(Debug, Clone)]
 pub struct Histogram {
     /// The width of a bin is `2^exponent`.
     exponent: i32,
-    counts: Vec<u64>,
+    /// Half of them on each side of zero.
+    counts: Vec<u32>,
     total: u64,
     low: f64,
     high: f64,
 }
 
-impl Default for Histogram {
-    fn default() -> Self {
-        Self { exponent: i32::MIN, counts: Vec::new(), total: 0, low: 0.0, high: 0.0 }
-    }
-}
-
 impl Histogram {
+    /// Nothing counted yet, in so many bins: an even number.
+    pub fn new(bins: usize) -> Self {
+        Self {
+            exponent: i32::MIN,
+            counts: vec![0; bins.max(2).next_multiple_of(2)],
+            total: 0,
+            low: 0.0,
+            high: 0.0,
+        }
+    }
+
     /// Counts finite numbers. Zeros are counted apart: they lie on every grid.
     pub fn add(&mut self, items: &[f32]) {
         let largest = items.iter().fold(0f32, |m, x| m.max(x.abs()));
         self.widen(f64::from(largest));
         let scale = (-f64::from(self.exponent)).exp2();
+        let bins = self.counts.len() as i64;
         for &x in items.iter().filter(|x| **x != 0.0) {
             let x = f64::from(x);
-            let bin = (x * scale).floor() as i64 + (BINS / 2) as i64;
-            self.counts[bin.clamp(0, BINS as i64 - 1) as usize] += 1;
+            let bin = (x * scale).floor() as i64 + bins / 2;
+            self.counts[bin.clamp(0, bins - 1) as usize] += 1;
             self.low = self.low.min(x);
             self.high = self.high.max(x);
         }
@@ -39,26 +43,24 @@ impl Histogram {
 
     /// Lets the bins hold a magnitude.
     fn widen(&mut self, magnitude: f64) {
-        if self.counts.is_empty() {
-            self.counts = vec![0; BINS];
-        }
+        let bins = self.counts.len();
         if magnitude == 0.0 {
             return;
         }
         // The smallest power of two whose bins reach beyond the magnitude.
-        let needed = (magnitude / (BINS / 2) as f64).log2().floor() as i32 + 1;
+        let needed = (magnitude / (bins / 2) as f64).log2().floor() as i32 + 1;
         if self.exponent == i32::MIN {
             self.exponent = needed;
         }
         let merges = (needed - self.exponent).max(0);
-        for _ in 0..merges.min(BINS.ilog2() as i32) {
-            let half = BINS / 2;
-            let merged = |at: usize| -> u64 {
+        for _ in 0..merges.min(bins.ilog2() as i32) {
+            let half = bins / 2;
+            let merged = |at: usize| -> u32 {
                 // Bin `at` of the wider grid covers these two of the finer one.
                 let first = 2 * at as i64 - half as i64;
                 (first..first + 2).filter_map(|b| self.counts.get(usize::try_from(b).ok()?)).sum()
             };
-            self.counts = (0..BINS).map(merged).collect();
+            self.counts = (0..bins).map(merged).collect();
         }
         self.exponent += merges;
     }
@@ -70,10 +72,11 @@ impl Histogram {
 
     /// Bins that hold something: their middle, and how many numbers.
     fn bins(&self) -> Vec<(f64, f64)> {
+        let bins = self.counts.len();
         let width = f64::from(self.exponent.max(-1000)).exp2();
-        let bin = |(at, &count): (usize, &u64)| {
-            let middle = (at as f64 - (BINS / 2) as f64 + 0.5) * width;
-            (count > 0).then_some((middle.clamp(self.low, self.high), count as f64))
+        let bin = |(at, &count): (usize, &u32)| {
+            let middle = (at as f64 - (bins / 2) as f64 + 0.5) * width;
+            (count > 0).then_some((middle.clamp(self.low, self.high), f64::from(count)))
         };
         self.counts.iter().enumerate().filter_map(bin).collect()
     }
@@ -121,12 +124,9 @@ impl Histogram {
     /// edge, and then rounding to so many levels gives the distribution with the least Kullback–Leibler divergence from
     /// the cut one (S. Migacz, *8-bit inference with `TensorRT`*, GTC 2017).
     pub fn least_divergence(&self, levels: u32) -> (f64, f64) {
-        let half = BINS / 2;
-        let Some(magnitudes) = (self.counts.len() == BINS).then(|| -> Vec<f64> {
-            (0..half).map(|at| (self.counts[half + at] + self.counts[half - 1 - at]) as f64).collect()
-        }) else {
-            return (self.low, self.high);
-        };
+        let half = self.counts.len() / 2;
+        let magnitude = |at: usize| f64::from(self.counts[half + at]) + f64::from(self.counts[half - 1 - at]);
+        let magnitudes: Vec<f64> = (0..half).map(magnitude).collect();
         // Both signs share the levels.
         let both = self.low < 0.0 && self.high > 0.0;
         let levels = if both { levels / 2 } else { levels } as usize;
@@ -204,7 +204,7 @@ mod tests {
     fn order_does_not_matter() {
         let items = bell(&[40.0, -3e-3]);
         let (mut once, mut bits, mut reversed) =
-            (Histogram::default(), Histogram::default(), Histogram::default());
+            (Histogram::new(4096), Histogram::new(4096), Histogram::new(4096));
         once.add(&items);
         items.chunks(7).for_each(|part| bits.add(part));
         items.chunks(1000).rev().for_each(|part| reversed.add(part));
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn outliers_are_cut_off_by_all_but_the_full_range() {
-        let mut seen = Histogram::default();
+        let mut seen = Histogram::new(4096);
         seen.add(&bell(&[30.0]));
         assert!(seen.range().1 > 29.9);
         let few = [seen.least_squares(16, false), seen.least_squares(16, true)];
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn least_squares_is_the_least_of_all_ranges() {
-        let mut seen = Histogram::default();
+        let mut seen = Histogram::new(4096);
         let items = bell(&[]);
         seen.add(&items);
         let error = |(low, high): (f64, f64), levels: f64| -> f64 {
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn what_holds_nothing_has_no_range() {
-        let mut seen = Histogram::default();
+        let mut seen = Histogram::new(4096);
         for range in [seen.percentile(0.9), seen.least_squares(256, false), seen.least_divergence(256)] {
             assert_eq!(range, (0.0, 0.0));
         }
