@@ -46,7 +46,7 @@ impl Editor<'_, '_, '_> {
         let mut waiting = vec![graph.node_output(quantize, 0).ok_or_else(Skip::no_concern)?];
         while let Some(codes) = waiting.pop() {
             let mut known = !graph.is_pinned(codes);
-            for (node, slot) in graph.uses(codes) {
+            for (node, _) in graph.uses(codes) {
                 if graph.node(node).is("DequantizeLinear") && Params::of(graph, node).is_some() {
                     reach.back.push(node);
                 } else if LAYOUT.iter().any(|op| graph.node(node).is(op)) {
@@ -54,7 +54,6 @@ impl Editor<'_, '_, '_> {
                 } else {
                     known = false;
                 }
-                known &= slot == Some(0);
             }
             Skip::unless(known, "its codes are read by other operators than DequantizeLinear")?;
             reach.codes.push(codes);
