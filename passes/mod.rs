@@ -1,5 +1,6 @@
 //! The passes, one per file, and the table that names them.
 
+pub mod convert;
 pub mod fold;
 pub mod fuse;
 pub mod quantize;
@@ -67,12 +68,14 @@ macro_rules! registry {
 }
 
 registry! {
+    "convert-float16" => ConvertFloat16(convert::float16::ConvertFloat16),
     "drop-dead" => DropDead(simplify::dead::DropDead),
     "drop-identity" => DropIdentity(simplify::identity::DropIdentity),
     "fold-constants" => FoldConstants(fold::constants::FoldConstants),
     "fuse-conv-affine" => FuseConvAffine(fuse::conv_affine::FuseConvAffine),
     "fuse-conv-bn" => FuseConvBn(fuse::conv_bn::FuseConvBn),
     "fuse-matmul-add" => FuseMatmulAdd(fuse::matmul_add::FuseMatmulAdd),
+    "import-qat" => ImportQat(quantize::qat::ImportQat),
     "inline-constant-if" => InlineConstantIf(simplify::constant_if::InlineConstantIf),
     "inline-functions" => InlineFunctions(simplify::functions::InlineFunctions),
     "merge-equal-nodes" => MergeEqualNodes(simplify::equal_nodes::MergeEqualNodes),

@@ -17,7 +17,7 @@ pub use crate::pass::{
     Accumulation, ActivationType, BiasForm, Family, LayerReport, Limits, Pass, PassContext, PassMeta,
     Profile, Rule, Summary, Target, WeightOnly, WeightType,
 };
-pub(crate) use crate::pass::{each_bare_graph, each_graph, main_graph, require_opset};
+pub(crate) use crate::pass::{each_bare_graph, each_graph, main_graph, require_opset, store_constants};
 pub use crate::rewrite::{
     AnyVar, ConstVar, EitherVar, Match, NewOp, OpVar, Operand, OptVar, PatternBuilder, Rewrite, RuleFn,
     Scope, Skip,

@@ -158,6 +158,24 @@ pub(crate) fn main_graph(
     result
 }
 
+/// Gives the results of `Constant` operators their elements, as initializers have them.
+pub(crate) fn store_constants(model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<()> {
+    each_bare_graph(model, cx, &mut |scope, cx| {
+        for id in scope.graph.order()? {
+            let node = scope.graph.node(id);
+            let output = scope.graph.node_output(id, 0).filter(|&v| !scope.graph.is_pinned(v));
+            let Some(output) = output.filter(|_| node.is("Constant")) else { continue };
+            let (op, attrs, limit) = (&node.op, &node.attrs, cx.limits.tensor);
+            let call = NodeCall { op, attrs, inputs: &[], outputs: &[true], limit };
+            if let Some(data) = cx.evaluate(&call).ok().and_then(|data| data.into_iter().next()) {
+                scope.remove_node(id);
+                scope.set_constant(output, data);
+            }
+        }
+        Ok(())
+    })
+}
+
 /// Lets a model be written at this opset of `ai.onnx` at least, and says so where that is a change.
 pub(crate) fn require_opset(model: &mut Model, opset: i64, cx: &mut PassContext<'_>) {
     let old = model.opset("").unwrap_or(1);

@@ -6,7 +6,8 @@ use super::alias::{can_alias, remove_if_dead};
 use super::{Names, Outcome, alias};
 use crate::analysis::{Facts, InferContext};
 use crate::ir::{
-    Attrs, Graph, IrError, Model, Node, NodeId, OpName, Provenance, TensorData, Value, ValueId, ValueType,
+    Attrs, DType, Graph, IrError, Model, Node, NodeId, OpName, Provenance, TensorData, Value, ValueId,
+    ValueType,
 };
 use crate::schema::Target;
 
@@ -222,6 +223,15 @@ impl Scope<'_> {
     /// Takes its elements from a constant; an operator is about to produce it.
     pub(crate) fn clear_constant(&mut self, value: ValueId) {
         self.graph.edit_value(value, |v| v.data = None);
+    }
+
+    /// Gives a value another element type: its producer, and a declaration, say so from now on.
+    pub(crate) fn retype(&mut self, value: ValueId, dtype: DType) {
+        self.graph.edit_value(value, |v| {
+            if let ValueType::Tensor { dtype: old, .. } = &mut v.ty {
+                *old = Some(dtype);
+            }
+        });
     }
 
     /// Which nodes of the file a node stands for.

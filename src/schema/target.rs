@@ -1,6 +1,6 @@
 //! What the written model may contain.
 
-use super::lookup;
+use super::{OpSchema, lookup, newest};
 use crate::ir::{DType, Model, OpsetId};
 
 /// What the written model may contain.
@@ -35,5 +35,20 @@ impl Target {
     pub fn supports_type(&self, op: &str, dtype: DType) -> bool {
         let schema = lookup("", op, self.opset("").unwrap_or(1)).filter(|s| !s.deprecated);
         schema.and_then(|s| s.input(0)).is_some_and(|p| p.allows(dtype.code()))
+    }
+
+    /// The type variable of an input of the standard's operator in its newest form, and whether it may be this element
+    /// type at the opset that is written; `None` where the standard leaves the input no choice.
+    pub fn input_variable(&self, op: &str, slot: usize, dtype: DType) -> Option<(&'static str, bool)> {
+        let param = newest("", op)?.input(slot)?;
+        let written = lookup("", op, self.opset("").unwrap_or(1)).filter(|s| !s.deprecated);
+        // What is an input now may have been an attribute.
+        let allowed = |s: &OpSchema| s.input(slot).is_none_or(|p| p.allows(dtype.code()));
+        Some((param.type_variable()?, param.allows(dtype.code()) && written.is_some_and(allowed)))
+    }
+
+    /// The type variable of an output of the standard's operator in its newest form.
+    pub fn output_variable(&self, op: &str, slot: usize) -> Option<&'static str> {
+        newest("", op)?.output(slot)?.type_variable()
     }
 }

@@ -87,7 +87,7 @@ fn apply(case: &Case, model: &mut Model) -> Result<Report> {
         .map(|at| inputs(case, model, &bindings, SEEDS.len() as u64 + 1 + at))
         .collect::<Result<Vec<_>>>()?;
     let samples = Samples::new(&engine, bindings, calibration, Vec::new());
-    let measures = passes.iter().any(|p| p.needs_samples());
+    let measures = case.header.samples.is_some() || passes.iter().any(|p| p.needs_samples());
     let mut cx = PassContext::with_kernels(model).with_samples(measures.then_some(&samples));
     if let Some(profile) = &case.header.profile {
         cx.profile = serde_json::from_value(over(serde_json::to_value(&cx.profile)?, profile.clone()))?;

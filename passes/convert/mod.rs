@@ -1,0 +1,5 @@
+//! Other types for the same computation.
+
+mod casts;
+pub mod float16;
+mod halves;
