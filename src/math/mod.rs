@@ -2,3 +2,4 @@
 
 pub mod compensate;
 pub mod linalg;
+pub mod saturation;
