@@ -114,8 +114,8 @@ fn groups_without_vnni() {
 }
 
 #[test]
-fn what_is_between_is_a_step_apart_at_most() {
+fn operators_between_layers() {
     for arithmetic in [Arithmetic::Exact, Arithmetic::Avx2Pairs] {
-        assert_eq!(check("floats.jsonl", Some(arithmetic)), 0);
+        assert_eq!(check("between.jsonl", Some(arithmetic)), 0);
     }
 }

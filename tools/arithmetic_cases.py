@@ -6,7 +6,7 @@ U8, S8 = np.uint8, np.int8
 
 
 def add_all(gen):
-    for add in (quantize, operators, groups, floats):
+    for add in (quantize, operators, groups, between):
         add(gen.case, gen)
 
 
@@ -201,24 +201,46 @@ def groups(case, gen):
     case(f, "DQ, Reshape, Gemm", lambda b: b.op("Gemm", [b.op("Reshape", [b.act((2, 3, 3)), b.c(np.array([2, 9]))]), b.weight([5, 9], S8, 0)[0]], transB=1))
     case(f, "Two Convs read one DQ", lambda b: (lambda x: (u(b, conv(b, x)), u(b, conv(b, x, axis=None))))(b.act(C)))
     case(f, "A Conv and another read one DQ", lambda b: (lambda x: (u(b, conv(b, x)), b.op("Neg", [x])))(b.act(C)))
+    for t in (U8, S8):
+        # Where a DQ has two readers onnxruntime makes two of it, and leaves int8 codes as they are.
+        z, n = (128 if t == U8 else 0), np.dtype(t)
+        out = lambda b, v: b.qdq(v, 0.4, z, t)
+        w = lambda b: b.weight([4, 4, 3, 3], S8, 0)[0]
+        m = lambda b: b.weight([5, 9], S8, 0)[0]
+        within = None if t == U8 else 1e-4
+        case(f, f"Conv and Neg read one DQ of {n}", lambda b: (lambda x: (out(b, b.op("Conv", [x, w(b)])), b.op("Neg", [x])))(b.act(C, t)), within)
+        case(f, f"Conv and Conv read one DQ of {n}", lambda b: (lambda x: (out(b, b.op("Conv", [x, w(b)])), out(b, b.op("Conv", [x, w(b)]))))(b.act(C, t)), within)
+        case(f, f"Gemm and Neg read one DQ of {n}", lambda b: (lambda x: (out(b, b.op("Gemm", [x, m(b)], transB=1)), b.op("Neg", [x])))(b.act((3, 9), t)), within)
+        case(f, f"Gemm to floats and Neg read one DQ of {n}", lambda b: (lambda x: (b.op("Gemm", [x, m(b)], transB=1), b.op("Neg", [x])))(b.act((3, 9), t)))
+        case(f, f"MatMul to floats and Neg read one DQ of {n}", lambda b: (lambda x: (b.op("MatMul", [x, b.weight([9, 5], S8, 1)[0]]), b.op("Neg", [x])))(b.act((3, 9), t)), within)
+        case(f, f"Conv to a Q of {n} with two DQs", lambda b: (lambda q: (b.dq(q, 0.4, z, t), b.op("Neg", [b.dq(q, 0.4, z, t)])))(b.q(b.op("Conv", [b.act(C, t), w(b)]), 0.4, z, t)), within)
+        case(f, f"Conv to a {n} output", lambda b: b.q(b.op("Conv", [b.act(C, t), w(b)]), 0.4, z, t))
+        case(f, f"Gemm to a {n} output", lambda b: b.q(b.op("Gemm", [b.act((3, 9), t), m(b)], transB=1), 0.4, z, t))
+        case(f, f"Conv of {n} input", lambda b: out(b, b.op("Conv", [b.dq(b.input(gen.codes_of(C, t)), 0.05, z, t), w(b)])), within)
+        case(f, f"Gemm of {n} input", lambda b: out(b, b.op("Gemm", [b.dq(b.input(gen.codes_of((3, 9), t)), 0.05, z, t), m(b)], transB=1)), within)
+        case(f, f"Gemm of {n} input to floats", lambda b: b.op("Gemm", [b.dq(b.input(gen.codes_of((3, 9), t)), 0.05, z, t), m(b)], transB=1))
+        case(f, f"MatMul of {n} input to floats", lambda b: b.op("MatMul", [b.dq(b.input(gen.codes_of((3, 9), t)), 0.05, z, t), b.weight([9, 5], S8, 1)[0]]), within)
     case(f, "Two Convs share a weight", lambda b: (lambda w: u(b, b.op("Conv", [u(b, b.op("Conv", [b.act(C), w]), scale=0.05), w])))(b.weight([4, 4, 1, 1], S8, 0)[0]))
     case(f, "Conv to two Qs", lambda b: (lambda v: (u(b, v), u(b, v, 0, 0.3)))(conv(b)), 1e-4)
     case(f, "Conv to Q of int16", lambda b: b.qdq(conv(b), 0.002, 0, np.int16), 0.0021)
     case(f, "MatMulInteger of a DynamicQuantizeLinear", lambda b: (lambda q: b.op("Mul", [b.op("Cast", [b.op("MatMulInteger", [q[0], b.c(gen.codes_of((9, 4), S8)), q[2], b.c(np.int8(0))])], to=1), b.op("Mul", [q[1], b.c(np.float32(0.0123))])]))(b.op("DynamicQuantizeLinear", [b.input(gen.RNG.uniform(-3, 5, (3, 9)))], outs=3)))
 
 
-def floats(case, gen):
-    """What onnxruntime computes on codes, and we in floats between quantizations: at most one step apart."""
-    f, C, step = "floats", (2, 4, 5, 5), 0.0801
+def between(case, gen):
+    """Operators between layers. Pooling and Sigmoid we compute in floats: at most one step apart."""
+    f, C, step = "between", (2, 4, 5, 5), 0.0801
     for t in (U8, S8):
         z, n = (128 if t == U8 else 0), np.dtype(t)
         out = lambda b, v, zero=z: b.qdq(v, 0.08, zero, t)
         for op in ("Add", "Mul"):
-            case(f, f"{op} {n}", lambda b: out(b, b.op(op, [b.act(C, t), b.act(C, t, 0.03)])), step)
-        case(f, f"Add {n}, Relu", lambda b: out(b, b.op("Relu", [b.op("Add", [b.act(C, t), b.act(C, t, 0.03)])]), 0 if t == U8 else -128), step)
-        case(f, f"Concat {n}", lambda b: out(b, b.op("Concat", [b.act(C, t), b.act(C, t, 0.03)], axis=1)), step)
+            case(f, f"{op} {n}", lambda b: out(b, b.op(op, [b.act(C, t), b.act(C, t, 0.03)])))
+        case(f, f"Add {n}, Relu", lambda b: out(b, b.op("Relu", [b.op("Add", [b.act(C, t), b.act(C, t, 0.03)])]), 0 if t == U8 else -128))
+        case(f, f"Concat {n}", lambda b: out(b, b.op("Concat", [b.act(C, t), b.act(C, t, 0.03)], axis=1)))
         case(f, f"AveragePool {n}", lambda b: out(b, b.op("AveragePool", [b.act(C, t)], kernel_shape=[2, 2], strides=[2, 2])), step)
         case(f, f"GlobalAveragePool {n}", lambda b: out(b, b.op("GlobalAveragePool", [b.act(C, t)])), step)
         case(f, f"Relu {n}", lambda b: out(b, b.op("Relu", [b.act(C, t)])))
-        case(f, f"LeakyRelu {n}", lambda b: out(b, b.op("LeakyRelu", [b.act(C, t)], alpha=0.1)), step)
+        case(f, f"LeakyRelu {n}", lambda b: out(b, b.op("LeakyRelu", [b.act(C, t)], alpha=0.1)))
+        case(f, f"Softmax {n}", lambda b: b.qdq(b.op("Softmax", [b.act((2, 3, 9), t)], axis=-1), 0.0039, 0 if t == U8 else -128, t))
+        case(f, f"Add {n} of a constant", lambda b: out(b, b.op("Add", [b.act(C, t), b.dq(b.c(gen.codes_of((4, 1, 1), t)), 0.03, z, t)])))
+        case(f, f"Mul {n} with a scalar", lambda b: out(b, b.op("Mul", [b.act(C, t), b.dq(b.c(np.array(255 if t == U8 else 127, t)), 0.0019685, 0, t)])))
         case(f, f"Sigmoid {n}", lambda b: b.qdq(b.op("Sigmoid", [b.act(C, t)]), 0.0039, 0 if t == U8 else -128, t), 0.00391)

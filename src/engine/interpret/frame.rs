@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashMap;
 
-use super::fused::{Group, groups};
+use super::fused::{Work, groups};
 use super::value::{Runtime, dense};
 use super::{NAME, unsupported};
 use crate::engine::arithmetic::Arithmetic;
@@ -26,7 +26,7 @@ pub(super) struct Plan<'m> {
     order: Vec<NodeId>,
     reads: Vec<u32>,
     /// What is computed on integers.
-    groups: HashMap<NodeId, Group>,
+    groups: HashMap<NodeId, Work>,
 }
 
 impl<'m> Plan<'m> {
@@ -209,12 +209,12 @@ impl Machine<'_> {
     /// A node that may be computed on integers.
     fn integer_step(
         &self,
-        group: Option<&Group>,
+        work: Option<&Work>,
         step: &Step<'_>,
         taken: &mut HashMap<NodeId, usize>,
     ) -> Result<Vec<Runtime>, EngineError> {
-        let Some(group) = group else { return self.step(step) };
-        let Some((made, place)) = self.group(group, step)? else { return self.step(step) };
+        let Some(work) = work else { return self.step(step) };
+        let Some((made, place)) = self.on_codes(work, step)? else { return self.step(step) };
         taken.extend(place);
         Ok(vec![Runtime::Tensor(made)])
     }

@@ -55,9 +55,41 @@ pub(super) struct Added {
     pub(super) clipped: bool,
 }
 
+/// What is computed on codes.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Work {
+    /// Sums of products.
+    Products(Box<Group>),
+    /// An operator between layers: onnxruntime's, the grids of its inputs and that of its result.
+    Between(&'static str, Vec<Grid>, Grid),
+}
+
 /// The groups of a graph by the operator that computes.
-pub(super) fn groups(graph: &Graph) -> HashMap<NodeId, Group> {
-    graph.nodes().filter_map(|id| Some((id, group(graph, id)?))).collect()
+pub(super) fn groups(graph: &Graph) -> HashMap<NodeId, Work> {
+    let work = |id| {
+        let products = group(graph, id).map(|group| Work::Products(Box::new(group)));
+        products.or_else(|| between(graph, id))
+    };
+    graph.nodes().filter_map(|id| Some((id, work(id)?))).collect()
+}
+
+/// `Add`, `Mul` and `Softmax`, which onnxruntime rounds in its own way on codes.
+fn between(graph: &Graph, id: NodeId) -> Option<Work> {
+    let node = graph.node(id);
+    let op = match &*node.op.name {
+        "Add" => "QLinearAdd",
+        "Mul" => "QLinearMul",
+        "Softmax" => "QLinearSoftmax",
+        _ => return None,
+    };
+    if !node.op.domain.is_empty() || node.opaque.is_some() {
+        return None;
+    }
+    let Reader::Quantized { grid, .. } = reader(graph, graph.node_output(id, 0)?) else { return None };
+    let inputs = graph.node_inputs(id);
+    let grids: Vec<Grid> = inputs.iter().map(|v| dequantized(graph, (*v)?)).collect::<Option<_>>()?;
+    let fits = grids.iter().all(|g| g.is_whole() && g.dtype == grid.dtype);
+    fits.then_some(Work::Between(op, grids, grid))
 }
 
 fn group(graph: &Graph, id: NodeId) -> Option<Group> {
@@ -73,7 +105,7 @@ fn group(graph: &Graph, id: NodeId) -> Option<Group> {
     };
     let (x, w) =
         (dequantized(graph, graph.node_input(id, 0)?)?, dequantized(graph, graph.node_input(id, 1)?)?);
-    let types = x.dtype == DType::Uint8 || w.dtype == DType::Int8;
+    let types = x.dtype == DType::Uint8 || (node.is("Gemm") && w.dtype == DType::Int8);
     let result = graph.node_output(id, 0)?;
     (types && x.is_whole()).then(|| find(&Site { graph, id, x, w, result }))?
 }
@@ -203,13 +235,16 @@ fn is_static(graph: &Graph) -> bool {
     graph.inputs().iter().all(|&v| graph.value(v).ty.known_dims().is_some())
 }
 
-/// Whether onnxruntime turns the int8 codes that a node makes or reads into uint8: those between a `QuantizeLinear` and a
-/// `DequantizeLinear`.
+/// Whether onnxruntime turns int8 codes into uint8: those between one `QuantizeLinear` and one `DequantizeLinear`. It makes
+/// a `DequantizeLinear` for every reader first, so that codes that are read twice stay.
 fn turns_unsigned(graph: &Graph, codes: ValueId) -> bool {
-    let quantized = graph.producer(codes).is_some_and(|(from, _)| graph.node(from).is("QuantizeLinear"));
-    let uses = graph.uses(codes);
-    let read = !uses.is_empty() && uses.iter().all(|&(by, _)| graph.node(by).is("DequantizeLinear"));
-    quantized && read && !graph.is_output(codes)
+    let Some((from, _)) = graph.producer(codes) else { return false };
+    let Some((by, 0)) = only_reader(graph, codes) else { return false };
+    let pair = graph.node(from).is("QuantizeLinear") && graph.node(by).is("DequantizeLinear");
+    let zero = |id| graph.constant_input(id, 2).filter(|z| z.len() == 1).and_then(TensorData::to_i64s);
+    pair && zero(from).is_some()
+        && zero(from) == zero(by)
+        && graph.node_output(by, 0).is_some_and(|v| graph.use_count(v) + usize::from(graph.is_output(v)) == 1)
 }
 
 /// The grid of a value that comes from `DequantizeLinear`.

@@ -1,7 +1,8 @@
 //! Running a group on integers.
 
 use super::frame::{Machine, Step};
-use super::fused::{Added, Group};
+use super::fused::{Added, Group, Work};
+use super::grid::Grid;
 use super::value::Runtime;
 use crate::engine::EngineError;
 use crate::engine::kernels::integer::MICROSOFT;
@@ -11,8 +12,32 @@ use crate::ir::{Attrs, NodeId, OpName, TensorData};
 pub(super) type Made = Option<(TensorData, Option<(NodeId, usize)>)>;
 
 impl Machine<'_> {
-    /// Computes a group; `None` where it is computed in floats after all.
-    pub(super) fn group(&self, group: &Group, step: &Step<'_>) -> Result<Made, EngineError> {
+    /// Computes on codes; `None` where it is computed in floats after all.
+    pub(super) fn on_codes(&self, work: &Work, step: &Step<'_>) -> Result<Made, EngineError> {
+        match work {
+            Work::Products(group) => self.group(group, step),
+            Work::Between(op, grids, y) => Ok(self.between(op, (grids, y), step)?.map(|made| (made, None))),
+        }
+    }
+
+    fn between(
+        &self,
+        op: &str,
+        (grids, y): (&[Grid], &Grid),
+        step: &Step<'_>,
+    ) -> Result<Option<TensorData>, EngineError> {
+        let mut tensors = Vec::new();
+        for (slot, grid) in grids.iter().enumerate() {
+            let Some(codes) = grid.codes(step.need(slot)?.tensor()?) else { return Ok(None) };
+            tensors.extend([codes, grid.scale_tensor(), grid.zero_tensor()?]);
+        }
+        tensors.extend([y.scale_tensor(), y.zero_tensor()?]);
+        let inputs: Vec<_> = tensors.iter().map(Some).collect();
+        let codes = self.call(&OpName::new(MICROSOFT, op), step.attrs, &inputs)?;
+        Ok(codes.and_then(|codes| y.values(&codes)))
+    }
+
+    fn group(&self, group: &Group, step: &Step<'_>) -> Result<Made, EngineError> {
         let tensor = |slot| step.input(slot).map(Runtime::tensor).transpose();
         let (Some(x), Some(w)) = (tensor(0)?, tensor(1)?) else { return Ok(None) };
         let (Some(x), Some(w)) = (group.x.codes(x), group.w.codes(w)) else { return Ok(None) };

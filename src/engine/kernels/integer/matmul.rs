@@ -59,8 +59,7 @@ pub(super) fn dynamic_quantize_matmul(call: &NodeCall<'_>, arithmetic: Arithmeti
 pub(super) fn qgemm(call: &NodeCall<'_>, arithmetic: Arithmetic) -> Outputs {
     let product = Product::of_gemm(call, arithmetic)?;
     let (a, alpha) = (scale(call, 1)?, call.float_or("alpha", 1.0)?);
-    let mut factors: Vec<f32> =
-        scales(call, 4, product.width)?.into_iter().map(|b| alpha * a * b).collect();
+    let mut factors: Vec<f32> = scales(call, 4, product.width)?.into_iter().map(|b| alpha * a * b).collect();
     let product = match bias(call, 6, product.width)? {
         Some(bias) => Product { bias, ..product },
         None => product,

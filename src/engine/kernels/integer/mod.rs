@@ -2,6 +2,7 @@
 //! saturate at 16 bits, and one float32 factor to requantize by. What onnxruntime computes, bit for bit.
 
 mod conv;
+mod elementwise;
 mod matmul;
 
 use crate::engine::arithmetic::Arithmetic;
@@ -21,6 +22,14 @@ pub(crate) fn eval(call: &NodeCall<'_>, arithmetic: Arithmetic) -> Option<Output
         ("", "QLinearMatMul") => Some(matmul::qlinear_matmul(call, arithmetic)),
         (MICROSOFT, "DynamicQuantizeMatMul") => Some(matmul::dynamic_quantize_matmul(call, arithmetic)),
         (MICROSOFT, "MatMulIntegerToFloat") => Some(matmul::to_float(call, arithmetic)),
+        (MICROSOFT, "QLinearAdd") => Some(elementwise::binary(call, true)),
+        (MICROSOFT, "QLinearAveragePool") => Some(elementwise::unary(call, "AveragePool")),
+        (MICROSOFT, "QLinearConcat") => Some(elementwise::concat(call)),
+        (MICROSOFT, "QLinearGlobalAveragePool") => Some(elementwise::unary(call, "GlobalAveragePool")),
+        (MICROSOFT, "QLinearLeakyRelu") => Some(elementwise::unary(call, "LeakyRelu")),
+        (MICROSOFT, "QLinearMul") => Some(elementwise::binary(call, false)),
+        (MICROSOFT, "QLinearSigmoid") => Some(elementwise::unary(call, "Sigmoid")),
+        (MICROSOFT, "QLinearSoftmax") => Some(elementwise::softmax(call)),
         (MICROSOFT, "QGemm") => Some(matmul::qgemm(call, arithmetic)),
         _ => None,
     }
@@ -136,6 +145,12 @@ impl Target {
         let steps = nearest((sum as f32 * scale).clamp(self.least, self.most));
         // In the range of the type, whatever its sign: the low byte is the code.
         (steps as i16).wrapping_add(self.zero) as u8
+    }
+
+    /// The code of a number in steps of the scale, the zero point included.
+    fn saturated(self, x: f32) -> u8 {
+        let zero = f32::from(self.zero);
+        nearest(x.clamp(self.least + zero, self.most + zero)) as i16 as u8
     }
 
     fn tensor(self, call: &NodeCall<'_>, dims: &[u64], codes: Vec<u8>) -> Outputs {
