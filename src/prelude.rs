@@ -10,7 +10,13 @@ pub use crate::ir::{
     AttrValue, Attrs, DType, Dim, Function, Graph, IrError, Model, Node, NodeId, OpName, OpsetId, Origin,
     Slots, TensorData, Value, ValueId, ValueType,
 };
-pub use crate::pass::{Family, LayerReport, Limits, Pass, PassContext, PassMeta, Rule, Summary, Target};
+pub use crate::math::compensate::round_rows;
+pub use crate::math::histogram::Histogram;
+pub use crate::math::linalg::Moments;
+pub use crate::pass::{
+    Accumulation, ActivationType, BiasForm, Family, LayerReport, Limits, Pass, PassContext, PassMeta,
+    Profile, Rule, Summary, Target, WeightOnly, WeightType,
+};
 pub(crate) use crate::pass::{each_bare_graph, each_graph, main_graph, require_opset};
 pub use crate::rewrite::{
     AnyVar, ConstVar, EitherVar, Match, NewOp, OpVar, Operand, OptVar, PatternBuilder, Rewrite, RuleFn,

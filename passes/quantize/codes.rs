@@ -63,7 +63,7 @@ pub(super) struct Rows {
     /// The axis of the output channels.
     pub axis: usize,
     /// Row by row, each in the order of the other axes.
-    pub rows: Vec<Vec<f64>>,
+    pub items: Vec<Vec<f64>>,
 }
 
 impl Rows {
@@ -77,19 +77,19 @@ impl Rows {
         for (at, &item) in items.iter().enumerate() {
             rows[at / inner % count].push(item);
         }
-        Some(Self { dims, axis, rows })
+        Some(Self { dims, axis, items: rows })
     }
 
     /// The same weight for inputs that are divided by factors, with results that are divided by factors.
     pub fn scaled(&self, inputs: Inputs, input: Option<&[f64]>, output: Option<&[f64]>) -> Self {
         let factor =
             |factors: Option<&[f64]>, at: usize| factors.and_then(|f| f.get(at)).copied().unwrap_or(1.0);
-        let rows = self.rows.iter().enumerate().map(|(row, items)| {
+        let rows = self.items.iter().enumerate().map(|(row, items)| {
             let by = factor(output, row);
             let item = |(at, x): (usize, &f64)| x * factor(input, inputs.channel(row, at)) / by;
             items.iter().enumerate().map(item).collect()
         });
-        Self { dims: self.dims.clone(), axis: self.axis, rows: rows.collect() }
+        Self { dims: self.dims.clone(), axis: self.axis, items: rows.collect() }
     }
 
     /// The inverse of [`Rows::of`], for codes.

@@ -2,11 +2,10 @@
 
 use ndarray::{Array2, ArrayView2};
 
-use crate::math::linalg::Moments;
 use crate::prelude::*;
 
 use super::codes::Rows;
-use super::plan::{Layer, Weight};
+use super::layer::{Layer, Weight};
 
 /// The widest row whose moments are kept: beyond it their matrix takes too much memory and time.
 const WIDEST: usize = 2304;
@@ -43,7 +42,7 @@ enum Pads {
 impl Inputs {
     /// For a layer; `None` where its rows are too wide, or are not told apart.
     pub fn of(graph: &Graph, layer: &Layer, weight: Weight, rows: &Rows, batches: usize) -> Option<Self> {
-        let width = rows.rows.first()?.len();
+        let width = rows.items.first()?.len();
         let axis = weight.inputs?;
         if width > WIDEST || width == 0 {
             return None;
@@ -109,7 +108,7 @@ impl Inputs {
 
     fn add(&mut self, group: usize, taken: &[f32], width: usize) {
         if let Ok(rows) = ArrayView2::from_shape((taken.len() / width.max(1), width), taken) {
-            self.groups[group].add(rows);
+            self.groups[group].add(&rows);
         }
     }
 

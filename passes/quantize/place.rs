@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use crate::prelude::*;
 
 use super::codes::{Grid, integers, usable};
-use super::plan::{Layer, Point};
+use super::fidelity::Pair;
+use super::layer::Layer;
+use super::plan::Point;
 use super::scales::Scale;
 
 /// Puts quantized values and constants into a graph.
@@ -14,14 +16,65 @@ pub(super) struct Placer {
     pub pass: &'static str,
     /// The constants of equal grids, shared.
     grids: BTreeMap<(u32, i32, DTypeKey), (ValueId, ValueId)>,
+    /// For values that are gone, because only what comes back from their codes is read: that, and the factors of its
+    /// channels.
+    stand_ins: BTreeMap<ValueId, (ValueId, usize, Vec<f64>)>,
 }
 
 type DTypeKey = i32;
 
+/// Integers that stand for floats: the inputs and attributes of a `DequantizeLinear`.
+pub(super) struct Stored {
+    /// The integers.
+    pub codes: TensorData,
+    /// The scale, or the scales.
+    pub scale: TensorData,
+    /// The zero point, where it is not zero.
+    pub zero: Option<TensorData>,
+    /// Its attributes.
+    pub attrs: Attrs,
+}
+
+impl Stored {
+    /// How many bytes that takes.
+    pub fn bytes(&self) -> u64 {
+        self.codes.byte_len() + self.scale.byte_len() + self.zero.as_ref().map_or(0, TensorData::byte_len)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Quantize,
+    Dequantize,
+}
+
+/// What an operator of either kind works with: scale and zero point, along an axis where they are lists.
+struct On<'n> {
+    stands_for: &'n [NodeId],
+    grid: (ValueId, ValueId),
+    axis: Option<usize>,
+}
+
+/// An operator that is about to be added.
+struct Made<'n> {
+    pass: &'static str,
+    stands_for: &'n [NodeId],
+    op: OpName,
+    attrs: Attrs,
+    inputs: [Option<ValueId>; 3],
+}
+
+impl Made<'_> {
+    fn as_new(&self) -> NewOp<'_> {
+        let (op, attrs) = (self.op.clone(), self.attrs.clone());
+        NewOp { pass: self.pass, stands_for: self.stands_for, op, attrs, inputs: &self.inputs }
+    }
+}
+
 impl Placer {
     /// Nothing placed yet.
     pub fn new(pass: &'static str) -> Self {
-        Self { pass, grids: BTreeMap::new() }
+        Self { pass, grids: BTreeMap::new(), stand_ins: BTreeMap::new() }
     }
 
     /// Quantizes a value. Its integer readers read what comes back on its grid; where its producer gives integers, the
@@ -39,91 +92,64 @@ impl Placer {
         let stands_for: Vec<NodeId> =
             if producer.is_empty() { point.readers.iter().map(|r| r.0).take(1).collect() } else { producer };
         let plain = self.grid(scope, &name, scale.grid)?;
-        let factors = scale.factors.as_deref().zip(point.axis);
-        let own = match factors {
-            Some((factors, axis)) => Some((self.channels(scope, &name, scale, factors)?, axis)),
+        let own = match scale.factors.as_deref().zip(point.axis) {
+            Some((factors, axis)) => Some((channels(scope, &name, scale, factors)?, axis)),
             None => None,
-        };
-        let op = |op: &str, axis: Option<usize>| {
-            let attrs = axis.map_or_else(Attrs::new, |axis| Attrs::new().with("axis", axis as i64));
-            (OpName::onnx(op), attrs)
         };
         let source = if takes_over {
             scope.detach(value, &format!("{name}_unquantized"))?.unwrap_or(value)
         } else {
             value
         };
+        let on = |grid: (ValueId, ValueId), axis| On { stands_for: &stands_for, grid, axis };
         // The producer gives what is divided by the factors already.
-        let ((step, zero), axis) = match own {
-            Some((own, axis)) if !takes_over => (own, Some(axis)),
-            _ => (plain, None),
+        let first = match own {
+            Some((own, axis)) if !takes_over => on(own, Some(axis)),
+            _ => on(plain, None),
         };
-        let inputs = [Some(source), Some(step), Some(zero)];
-        let (quantize, attrs) = op("QuantizeLinear", axis);
-        let new = NewOp { pass: self.pass, stands_for: &stands_for, op: quantize, attrs, inputs: &inputs };
-        let codes = scope.append(new, &format!("{name}_quantized"))?;
+        let quantize = self.node(Kind::Quantize, source, &first);
+        let codes = scope.append(quantize.as_new(), &format!("{name}_quantized"))?;
+        let back = self.node(Kind::Dequantize, codes, &on(plain, None));
         if own.is_none() && takes_over {
-            let (dequantize, attrs) = op("DequantizeLinear", None);
-            let inputs = [Some(codes), Some(plain.0), Some(plain.1)];
-            let new =
-                NewOp { pass: self.pass, stands_for: &stands_for, op: dequantize, attrs, inputs: &inputs };
-            scope.produce(new, value)?;
+            scope.produce(back.as_new(), value)?;
             return Ok(());
         }
         if !point.readers.is_empty() {
-            let (dequantize, attrs) = op("DequantizeLinear", None);
-            let inputs = [Some(codes), Some(plain.0), Some(plain.1)];
-            let new =
-                NewOp { pass: self.pass, stands_for: &stands_for, op: dequantize, attrs, inputs: &inputs };
-            let back = scope.append(new, &format!("{name}_dequantized"))?;
+            let back = scope.append(back.as_new(), &format!("{name}_dequantized"))?;
             point.readers.iter().try_for_each(|&(node, slot)| scope.feed(node, slot, back))?;
+            if let (Some((_, axis)), true) = (own, takes_over) {
+                self.stand_ins.insert(value, (back, axis, scale.factors.clone().unwrap_or_default()));
+            }
         }
-        if let (Some(((step, zero), axis)), true) = (own, takes_over) {
+        if let (Some((own, axis)), true) = (own, takes_over) {
             if scope.graph.use_count(value) == 0 && !scope.graph.is_pinned(value) {
                 scope.remove_if_dead(value);
                 return Ok(());
             }
-            let (dequantize, attrs) = op("DequantizeLinear", Some(axis));
-            let inputs = [Some(codes), Some(step), Some(zero)];
-            let new =
-                NewOp { pass: self.pass, stands_for: &stands_for, op: dequantize, attrs, inputs: &inputs };
-            scope.produce(new, value)?;
+            self.stand_ins.remove(&value);
+            scope.produce(self.node(Kind::Dequantize, codes, &on(own, Some(axis))).as_new(), value)?;
         }
         Ok(())
     }
 
-    /// The upper bound of the function after a layer whose channels are scaled is where the quantized range ends.
-    pub fn unclip(&mut self, scope: &mut Scope<'_>, layer: &Layer) -> Result<(), IrError> {
-        let Some(node) = layer.activation.filter(|&n| scope.graph.node(n).is("Clip")) else { return Ok(()) };
-        let (Some(input), Some(output)) = (scope.graph.node_input(node, 0), scope.graph.node_output(node, 0))
-        else {
-            return Ok(());
-        };
-        let stands_for = [node];
-        let made = NewOp {
-            pass: self.pass,
-            stands_for: &stands_for,
-            op: OpName::onnx("Relu"),
-            attrs: Attrs::new(),
-            inputs: &[Some(input)],
-        };
-        scope.exchange(node, made, output)
+    /// Where the numbers of a value of the original are now.
+    pub fn pair(&self, value: ValueId) -> Pair {
+        match self.stand_ins.get(&value) {
+            Some((stand_in, axis, factors)) => {
+                Pair { before: value, after: *stand_in, factors: Some((*axis, factors.clone())) }
+            }
+            None => Pair { before: value, after: value, factors: None },
+        }
     }
 
-    /// Scales and zero points of a grid for every channel.
-    fn channels(
-        &mut self,
-        scope: &mut Scope<'_>,
-        name: &str,
-        scale: &Scale,
-        factors: &[f64],
-    ) -> Result<(ValueId, ValueId), IrError> {
-        let grid = scale.grid;
-        let steps: Vec<f32> = factors.iter().map(|f| usable(f64::from(grid.scale) * f)).collect();
-        let zeros = scale.zeros.clone().unwrap_or_else(|| vec![grid.zero_point; steps.len()]);
-        let step = scope.add_constant(&format!("{name}_channel_scales"), TensorData::vector(&steps))?;
-        let zeros = integers(grid.dtype, &[steps.len() as u64], &zeros);
-        Ok((step, scope.add_constant(&format!("{name}_channel_zero_points"), zeros)?))
+    fn node<'n>(&self, kind: Kind, input: ValueId, on: &On<'n>) -> Made<'n> {
+        let op = match kind {
+            Kind::Quantize => "QuantizeLinear",
+            Kind::Dequantize => "DequantizeLinear",
+        };
+        let attrs = on.axis.map_or_else(Attrs::new, |axis| Attrs::new().with("axis", axis as i64));
+        let inputs = [Some(input), Some(on.grid.0), Some(on.grid.1)];
+        Made { pass: self.pass, stands_for: on.stands_for, op: OpName::onnx(op), attrs, inputs }
     }
 
     /// Lets a slot of an operator read integers through a `DequantizeLinear`. The constant that it read keeps its name,
@@ -132,11 +158,9 @@ impl Placer {
         &mut self,
         scope: &mut Scope<'_>,
         (node, slot): (NodeId, usize),
-        codes: TensorData,
-        scale: TensorData,
-        zero: Option<TensorData>,
-        attrs: Attrs,
+        stored: Stored,
     ) -> Result<(), IrError> {
+        let Stored { codes, scale, zero, attrs } = stored;
         let Some(old) = scope.graph.node_input(node, slot) else { return Ok(()) };
         let name = scope.graph.value(old).name.clone();
         let codes = scope.add_constant(&format!("{name}_quantized"), codes)?;
@@ -159,17 +183,6 @@ impl Placer {
         scope.feed(node, slot, back)
     }
 
-    /// Gives a layer an input that it lacks, for [`Placer::constant`] to fill.
-    pub fn lacking(
-        &mut self,
-        scope: &mut Scope<'_>,
-        (node, slot): (NodeId, usize),
-        name: &str,
-    ) -> Result<(), IrError> {
-        let value = scope.add_constant(name, TensorData::scalar(0f32))?;
-        scope.feed(node, slot, value)
-    }
-
     /// The scale and zero point of a grid as constants.
     fn grid(&mut self, scope: &mut Scope<'_>, name: &str, grid: Grid) -> Result<(ValueId, ValueId), IrError> {
         let key = (grid.scale.to_bits(), grid.zero_point, grid.dtype.code());
@@ -181,4 +194,63 @@ impl Placer {
         self.grids.insert(key, (scale, zero));
         Ok((scale, zero))
     }
+}
+
+/// The upper bound of the function after a layer whose channels are scaled is where the quantized range ends.
+pub(super) fn unclip(pass: &'static str, scope: &mut Scope<'_>, layer: &Layer) -> Result<(), IrError> {
+    let Some(node) = layer.activation.filter(|&n| scope.graph.node(n).is("Clip")) else { return Ok(()) };
+    let (Some(input), Some(output)) = (scope.graph.node_input(node, 0), scope.graph.node_output(node, 0))
+    else {
+        return Ok(());
+    };
+    let stands_for = [node];
+    let made = NewOp {
+        pass,
+        stands_for: &stands_for,
+        op: OpName::onnx("Relu"),
+        attrs: Attrs::new(),
+        inputs: &[Some(input)],
+    };
+    scope.exchange(node, made, output)
+}
+
+/// Scales and zero points of a grid for every channel.
+fn channels(
+    scope: &mut Scope<'_>,
+    name: &str,
+    scale: &Scale,
+    factors: &[f64],
+) -> Result<(ValueId, ValueId), IrError> {
+    let grid = scale.grid;
+    let steps: Vec<f32> = factors.iter().map(|f| usable(f64::from(grid.scale) * f)).collect();
+    let zeros = scale.zeros.clone().unwrap_or_else(|| vec![grid.zero_point; steps.len()]);
+    let step = scope.add_constant(&format!("{name}_channel_scales"), TensorData::vector(&steps))?;
+    let zeros = integers(grid.dtype, &[steps.len() as u64], &zeros);
+    Ok((step, scope.add_constant(&format!("{name}_channel_zero_points"), zeros)?))
+}
+
+/// Gives a slot of an operator another constant of floats.
+pub(super) fn float(
+    scope: &mut Scope<'_>,
+    (node, slot): (NodeId, usize),
+    data: TensorData,
+) -> Result<(), IrError> {
+    let Some(old) = scope.graph.node_input(node, slot) else { return Ok(()) };
+    let name = scope.graph.value(old).name.clone();
+    if scope.graph.use_count(old) == 1 && !scope.graph.is_pinned(old) && !scope.graph.is_input(old) {
+        scope.set_constant(old, data);
+        return Ok(());
+    }
+    let value = scope.add_constant(&name, data)?;
+    scope.feed(node, slot, value)
+}
+
+/// Gives a layer an input that it lacks, for [`Placer::constant`] to fill.
+pub(super) fn lacking(
+    scope: &mut Scope<'_>,
+    (node, slot): (NodeId, usize),
+    name: &str,
+) -> Result<(), IrError> {
+    let value = scope.add_constant(name, TensorData::scalar(0f32))?;
+    scope.feed(node, slot, value)
 }

@@ -1,71 +1,11 @@
-//! Which operators compute in integers, and which values have to be quantized for that.
+//! Which values have to be quantized, and who reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::prelude::*;
 
 use super::codes::Rows;
-use super::scales::Inputs;
-
-/// An operator that multiplies by weights, or two activations.
-pub(super) struct Layer {
-    /// The operator.
-    pub node: NodeId,
-    /// The slots of its activations.
-    pub activations: Vec<(usize, ValueId)>,
-    /// Its constant weight.
-    pub weight: Option<Weight>,
-    /// The slot of its constant bias.
-    pub bias: Option<(usize, ValueId)>,
-    /// What it makes, after the activation function that its kernel absorbs.
-    pub result: ValueId,
-    /// That function's node.
-    pub activation: Option<NodeId>,
-    /// Whether its integer kernel gives integers, so that the result has to be quantized.
-    pub gives_integers: bool,
-}
-
-/// The constant weight of a layer.
-#[derive(Clone, Copy)]
-pub(super) struct Weight {
-    /// Its slot.
-    pub slot: usize,
-    /// Its value.
-    pub value: ValueId,
-    /// The axis of its output channels.
-    pub axis: usize,
-    /// The axis of its input channels; `None` where they are not to be told apart.
-    pub inputs: Option<usize>,
-    /// Groups of channels.
-    pub group: usize,
-    /// Whether it is the weight of a convolution.
-    pub conv: bool,
-}
-
-impl Weight {
-    /// Which input channel every element of a row is multiplied with.
-    pub fn inputs(self, rows: &Rows) -> Inputs {
-        let width = rows.rows.first().map_or(0, Vec::len);
-        let count = rows.rows.len();
-        let Some(axis) = self.inputs else {
-            return Inputs { each: width, per_group: 0, rows_per_group: count };
-        };
-        let per_group = rows.dims.get(axis).map_or(1, |&d| d as usize).max(1);
-        Inputs { each: width / per_group, per_group, rows_per_group: count / self.group.max(1) }
-    }
-}
-
-impl Layer {
-    /// Whether the channels of the result may be scaled before the activation function as well as after it: there is
-    /// none, or it only cuts at zero and where the quantized range ends anyway.
-    fn scales_freely(&self, graph: &Graph) -> bool {
-        let Some(node) = self.activation else { return true };
-        let zero = |slot: usize| {
-            graph.constant_input(node, slot).and_then(TensorData::to_f64s).is_some_and(|x| x == [0.0])
-        };
-        graph.node(node).is("Relu") || (graph.node(node).is("Clip") && zero(1))
-    }
-}
+use super::layer::{Layer, after_activation, layer};
 
 /// A value that is quantized, and who reads it so.
 #[derive(Default)]
@@ -84,6 +24,72 @@ pub(super) struct Point {
     pub shifts: bool,
 }
 
+/// Whether anything reads a value that does not compute in integers.
+pub(super) fn has_float_reader(graph: &Graph, value: ValueId, point: &Point) -> bool {
+    graph.is_pinned(value) || graph.use_count(value) > point.readers.len()
+}
+
+/// The range in which the readers of a value tell numbers apart, where all of them say so: what lies outside gives
+/// the same result as the nearest end.
+pub(super) fn told_apart(graph: &Graph, value: ValueId, point: &Point) -> Option<(f64, f64)> {
+    if graph.is_pinned(value) || !point.readers.is_empty() {
+        return None;
+    }
+    let ranges = graph.uses(value).into_iter().map(|(node, slot)| {
+        if slot != Some(0) {
+            return None;
+        }
+        let bound = |slot: usize| graph.constant_input(node, slot)?.to_f64s()?.first().copied();
+        let node = graph.node(node);
+        let attr = |name: &str, default: f32| f64::from(node.attrs.float(name).unwrap_or(default));
+        match &*node.op.name {
+            "Relu" => Some((0.0, f64::INFINITY)),
+            "HardSwish" => Some((-3.0, f64::INFINITY)),
+            "HardSigmoid" if attr("alpha", 0.2) > 0.0 => {
+                let (alpha, beta) = (attr("alpha", 0.2), attr("beta", 0.5));
+                Some((-beta / alpha, (1.0 - beta) / alpha))
+            }
+            "Clip" => Some((bound(1).unwrap_or(f64::NEG_INFINITY), bound(2).unwrap_or(f64::INFINITY))),
+            _ => None,
+        }
+    });
+    let widest = |a: (f64, f64), b: (f64, f64)| (a.0.min(b.0), a.1.max(b.1));
+    let all = ranges.reduce(|a, b| a.zip(b).map(|(a, b)| widest(a, b)))?;
+    all.map(|(low, high)| (low.min(0.0), high.max(0.0)))
+}
+
+/// A layer that stays as it is.
+fn stays(graph: &Graph, node: NodeId, why: &str) -> LayerReport {
+    LayerReport { form: "float".to_owned(), note: Some(why.to_owned()), ..entry(graph, node) }
+}
+
+/// The entry of a layer in the report, with what its weights take.
+pub(super) fn entry(graph: &Graph, node: NodeId) -> LayerReport {
+    let constants = graph.node_inputs(node).into_iter().flatten().filter_map(|v| graph.constant(v));
+    let bytes = constants.map(TensorData::byte_len).sum();
+    let named = graph.node(node);
+    let output = graph.node_output(node, 0).map(|v| graph.value(v).name.clone());
+    LayerReport {
+        layer: if named.name.is_empty() { output.unwrap_or_default() } else { named.name.clone() },
+        op: named.op.to_string(),
+        bytes_before: bytes,
+        bytes_after: bytes,
+        ..LayerReport::default()
+    }
+}
+
+/// The activations that an operator reads, by slot, and how many it should.
+fn activations(graph: &Graph, node: NodeId, slots: Activations) -> (Vec<(usize, ValueId)>, usize) {
+    let inputs = graph.node_inputs(node);
+    let count = match slots {
+        Activations::First => 1,
+        Activations::Both => 2,
+        Activations::All => inputs.len(),
+    };
+    let read = inputs.iter().take(count).enumerate().filter_map(|(slot, v)| Some((slot, (*v)?)));
+    (read.collect(), count)
+}
+
 /// What is to be quantized.
 #[derive(Default)]
 pub(super) struct Plan {
@@ -91,19 +97,21 @@ pub(super) struct Plan {
     pub layers: Vec<Layer>,
     /// The values, in order of creation.
     pub points: BTreeMap<ValueId, Point>,
+    /// The operators between layers.
+    pub between: Vec<NodeId>,
     /// Pairs of values of one scale: the second has no element that the first lacks.
     pub ties: Vec<(ValueId, ValueId)>,
 }
 
-/// Operators besides layers that compute in integers: the slots of their activations.
-const BETWEEN: &[(&str, Slots2)] = &[
-    ("Add", Slots2::Both),
-    ("Mul", Slots2::Both),
-    ("AveragePool", Slots2::First),
-    ("GlobalAveragePool", Slots2::First),
-    ("Concat", Slots2::All),
-    ("MaxPool", Slots2::First),
-    ("Resize", Slots2::First),
+/// Operators besides layers that may compute in integers: the slots of their activations.
+const BETWEEN: &[(&str, Activations)] = &[
+    ("Add", Activations::Both),
+    ("AveragePool", Activations::First),
+    ("Concat", Activations::All),
+    ("GlobalAveragePool", Activations::First),
+    ("MaxPool", Activations::First),
+    ("Mul", Activations::Both),
+    ("Resize", Activations::First),
 ];
 
 /// Operators whose result holds no number that their input lacks, so that both have one scale.
@@ -121,19 +129,38 @@ const KEEPING: &[&str] = &[
 ];
 
 #[derive(Clone, Copy)]
-enum Slots2 {
+enum Activations {
     First,
     Both,
     All,
 }
 
+/// What the runtime computes in integers.
+pub(super) struct Wanted<'w> {
+    /// Layers whose kernel gives integers.
+    pub integer_results: &'w [String],
+    /// Operators between layers.
+    pub between: &'w [String],
+    /// Operators between layers that stay float all the same.
+    pub barred: BTreeSet<NodeId>,
+}
+
+impl Wanted<'_> {
+    /// The names of the operators between layers that are known.
+    pub fn known() -> impl Iterator<Item = &'static str> {
+        BETWEEN.iter().map(|&(op, _)| op)
+    }
+}
+
+/// Ranges that differ by more than this share no scale.
+const APART: f64 = 8.0;
+
 impl Plan {
-    /// What can be quantized of a graph, of the operators that the step may change. `between`: also the operators
-    /// between layers.
+    /// What can be quantized of a graph, of the operators that the step may change. The summary says what stays float.
     pub fn of(
         scope: &Scope<'_>,
         cx: &PassContext<'_>,
-        between: bool,
+        wanted: &Wanted<'_>,
         summary: &mut Summary,
     ) -> anyhow::Result<Self> {
         let mut plan = Self::default();
@@ -141,10 +168,16 @@ impl Plan {
         let order = graph.order()?;
         for &node in &order {
             match layer(scope, node) {
-                Ok(layer) if cx.may_change(graph, &[node]) => plan.layers.push(layer),
-                Ok(_) => {}
+                Ok(mut layer) if cx.may_change(graph, &[node]) => {
+                    layer.gives_integers = wanted.integer_results.iter().any(|op| graph.node(node).is(op));
+                    plan.layers.push(layer);
+                }
+                Ok(_) => summary.layers.push(stays(graph, node, "the step does not select it")),
                 Err(skip) if skip == Skip::no_concern() => {}
-                Err(skip) => summary.skip(skip.0),
+                Err(skip) => {
+                    summary.layers.push(stays(graph, node, &skip.0));
+                    summary.skip(skip.0);
+                }
             }
         }
         for (at, layer) in plan.layers.iter().enumerate() {
@@ -157,32 +190,25 @@ impl Plan {
                 plan.points.entry(layer.result).or_default().from_layer = true;
             }
         }
-        if between {
-            plan.extend(scope, cx, &order);
-        }
+        plan.extend(scope, cx, wanted, &order);
         plan.tie(graph, &order);
         plan.find_channels(scope);
         Ok(plan)
     }
 
     /// Adds the operators between layers whose inputs are quantized already.
-    fn extend(&mut self, scope: &Scope<'_>, cx: &PassContext<'_>, order: &[NodeId]) {
+    fn extend(&mut self, scope: &Scope<'_>, cx: &PassContext<'_>, wanted: &Wanted<'_>, order: &[NodeId]) {
         let graph = &*scope.graph;
         let absorbed: BTreeSet<ValueId> = self.layers.iter().map(|l| l.result).collect();
         for &node in order {
-            let Some((_, slots)) = BETWEEN.iter().find(|(op, _)| graph.node(node).is(op)) else { continue };
-            let inputs = graph.node_inputs(node);
+            let known = BETWEEN.iter().find(|(op, _)| graph.node(node).is(op));
+            let Some((op, slots)) = known.filter(|_| !wanted.barred.contains(&node)) else { continue };
             let Some(output) = graph.node_output(node, 0) else { continue };
-            let count = match slots {
-                Slots2::First => 1,
-                Slots2::Both => 2,
-                Slots2::All => inputs.len(),
-            };
-            let read: Vec<(usize, ValueId)> =
-                inputs.iter().take(count).enumerate().filter_map(|(slot, v)| Some((slot, (*v)?))).collect();
+            let (read, count) = activations(graph, node, *slots);
             let float =
                 |v: ValueId| scope.facts.dtype(v) == Some(DType::Float) && graph.constant(v).is_none();
-            let ready = read.len() == count
+            let ready = wanted.between.iter().any(|wanted| wanted == op)
+                && read.len() == count
                 && read.iter().all(|&(_, v)| float(v) && self.points.contains_key(&v))
                 && graph.node_outputs(node).iter().skip(1).all(Option::is_none);
             if !ready || absorbed.contains(&output) || !cx.may_change(graph, &[node]) {
@@ -193,7 +219,23 @@ impl Plan {
                 self.points.entry(value).or_default().readers.push((node, slot));
             }
             self.points.entry(result).or_default().from_layer = true;
+            self.between.push(node);
         }
+    }
+
+    /// Operators between layers whose result would put numbers of very different sizes on one scale: a `Concat` of boxes
+    /// and scores would leave nothing of the scores.
+    pub fn mixed(&self, graph: &Graph, ranges: &BTreeMap<ValueId, (f64, f64)>) -> BTreeSet<NodeId> {
+        let size = |value: &ValueId| ranges.get(value).map(|(low, high)| high - low).filter(|&s| s > 0.0);
+        let mixed = |node: &&NodeId| {
+            let sizes: Vec<f64> = graph.node_inputs(**node).iter().flatten().filter_map(size).collect();
+            let (least, most) = (
+                sizes.iter().copied().fold(f64::INFINITY, f64::min),
+                sizes.iter().copied().fold(0.0, f64::max),
+            );
+            graph.node(**node).is("Concat") && most > APART * least
+        };
+        self.between.iter().filter(mixed).copied().collect()
     }
 
     /// The weights of the layers, by output channel.
@@ -202,45 +244,12 @@ impl Plan {
         self.layers.iter().map(rows).collect()
     }
 
-    /// Whether anything reads a value that does not compute in integers.
-    pub fn has_float_reader(&self, graph: &Graph, value: ValueId, point: &Point) -> bool {
-        graph.is_pinned(value) || graph.use_count(value) > point.readers.len()
-    }
-
-    /// The range in which the readers of a value tell numbers apart, where all of them say so: what lies outside gives
-    /// the same result as the nearest end.
-    pub fn told_apart(&self, graph: &Graph, value: ValueId, point: &Point) -> Option<(f64, f64)> {
-        if graph.is_pinned(value) || !point.readers.is_empty() {
-            return None;
-        }
-        let ranges = graph.uses(value).into_iter().map(|(node, slot)| {
-            if slot != Some(0) {
-                return None;
-            }
-            let bound = |slot: usize| graph.constant_input(node, slot)?.to_f64s()?.first().copied();
-            let node = graph.node(node);
-            let attr = |name: &str, default: f32| f64::from(node.attrs.float(name).unwrap_or(default));
-            match &*node.op.name {
-                "Relu" => Some((0.0, f64::INFINITY)),
-                "HardSwish" => Some((-3.0, f64::INFINITY)),
-                "HardSigmoid" if attr("alpha", 0.2) > 0.0 => {
-                    let (alpha, beta) = (attr("alpha", 0.2), attr("beta", 0.5));
-                    Some((-beta / alpha, (1.0 - beta) / alpha))
-                }
-                "Clip" => Some((bound(1).unwrap_or(f64::NEG_INFINITY), bound(2).unwrap_or(f64::INFINITY))),
-                _ => None,
-            }
-        });
-        let widest = |a: (f64, f64), b: (f64, f64)| (a.0.min(b.0), a.1.max(b.1));
-        let all = ranges.reduce(|a, b| a.zip(b).map(|(a, b)| widest(a, b)))?;
-        all.map(|(low, high)| (low.min(0.0), high.max(0.0)))
-    }
-
     /// Finds the values whose channels may have a scale each.
     fn find_channels(&mut self, scope: &Scope<'_>) {
         let tied: BTreeSet<ValueId> = self.ties.iter().flat_map(|&(a, b)| [a, b]).collect();
         let makers: BTreeMap<ValueId, &Layer> =
             self.layers.iter().filter(|l| l.gives_integers).map(|l| (l.result, l)).collect();
+        let is_conv = |layer: &Layer| layer.weight.is_some_and(|w| w.conv);
         for (value, point) in &mut self.points {
             let Some(rank) = scope.facts.rank(*value) else { continue };
             let maker = makers.get(value);
@@ -260,7 +269,7 @@ impl Plan {
             let scales = !tied.contains(value)
                 && point.layers.len() == point.readers.len()
                 && point.from_layer == maker.is_some()
-                && maker.is_none_or(|maker| maker.scales_freely(scope.graph));
+                && maker.is_none_or(|maker| is_conv(maker) && maker.scales_freely(scope.graph));
             if let Some(Some(axis)) = first
                 && scales
                 && axes.all(|a| a == Some(axis))
@@ -284,91 +293,5 @@ impl Plan {
                 self.ties.push((from, to));
             }
         }
-    }
-}
-
-/// What an operator is as a layer; an empty reason where it is none.
-fn layer(scope: &Scope<'_>, id: NodeId) -> Result<Layer, Skip> {
-    let graph = &*scope.graph;
-    let node = graph.node(id);
-    let kind = ["Conv", "Gemm", "MatMul"].into_iter().find(|op| node.is(op)).ok_or_else(Skip::no_concern)?;
-    let inputs = graph.node_inputs(id);
-    let output = graph.node_output(id, 0).ok_or_else(Skip::no_concern)?;
-    let get = |slot: usize| inputs.get(slot).copied().flatten();
-    let (Some(a), Some(b)) = (get(0), get(1)) else { return Err(Skip::no_concern()) };
-    let types = [a, b].map(|v| scope.facts.dtype(v));
-    if types.contains(&Some(DType::Float16)) || types.contains(&Some(DType::Double)) {
-        return Err(Skip::because("it computes in another float type than float32"));
-    }
-    if types != [Some(DType::Float); 2] {
-        return Err(Skip::no_concern());
-    }
-    Skip::unless(!is_dequantized(graph, a) && !is_dequantized(graph, b), "it is quantized already")?;
-    Skip::unless(graph.constant(a).is_none(), "its first input is constant")?;
-    let mut activations = vec![(0, a)];
-    let weight = match graph.constant(b) {
-        Some(data) => Some(weight_of(kind, node, b, data)?),
-        None => {
-            Skip::unless(kind == "MatMul", "its weight is not constant")?;
-            activations.push((1, b));
-            None
-        }
-    };
-    let bias = get(2).map(|v| (2, v));
-    if kind == "Gemm" {
-        let unit = |name: &str| node.attrs.float(name).is_none_or(|x| x.to_bits() == 1f32.to_bits());
-        Skip::unless(node.attrs.int("transA").unwrap_or(0) == 0, "its first input is transposed")?;
-        Skip::unless(unit("alpha") && unit("beta"), "it scales its operands by alpha or beta")?;
-    }
-    if let (Some((_, bias)), Some(weight)) = (bias, weight) {
-        let channels = graph.constant(weight.value).and_then(|d| d.dims().get(weight.axis).copied());
-        let fits =
-            graph.constant(bias).is_some_and(|d| d.rank() == 1 && d.dims().first().copied() == channels);
-        Skip::unless(fits, "its bias is not a constant of one number a channel")?;
-    }
-    let (result, activation) = after_activation(graph, output);
-    Ok(Layer { node: id, activations, weight, bias, result, activation, gives_integers: kind == "Conv" })
-}
-
-/// The geometry of a weight.
-fn weight_of(kind: &str, node: &Node, value: ValueId, data: &TensorData) -> Result<Weight, Skip> {
-    Skip::unless(data.len() > 0, "its weight is empty")?;
-    let group = usize::try_from(node.attrs.int("group").unwrap_or(1)).unwrap_or(0);
-    let rank = data.rank();
-    let (axis, inputs) = match kind {
-        "Conv" => {
-            Skip::unless(rank >= 3, "its weight has fewer than three dims")?;
-            let channels = data.dims()[0] as usize;
-            Skip::unless(group > 0 && channels.is_multiple_of(group), "group does not divide the channels")?;
-            (0, Some(1))
-        }
-        "Gemm" => {
-            Skip::unless(rank == 2, "its weight is no matrix")?;
-            let axis = usize::from(node.attrs.int("transB").unwrap_or(0) == 0);
-            (axis, Some(1 - axis))
-        }
-        _ => {
-            Skip::unless(rank >= 2, "its weight is no matrix")?;
-            (rank - 1, (rank == 2).then_some(0))
-        }
-    };
-    Ok(Weight { slot: 1, value, axis, inputs, group, conv: kind == "Conv" })
-}
-
-/// Whether a value comes out of a `DequantizeLinear`.
-fn is_dequantized(graph: &Graph, value: ValueId) -> bool {
-    graph.producer(value).is_some_and(|(n, _)| graph.node(n).is("DequantizeLinear"))
-}
-
-/// The value behind the `Relu` or `Clip` that reads a result alone, and that node: integer kernels do both by
-/// saturating.
-fn after_activation(graph: &Graph, value: ValueId) -> (ValueId, Option<NodeId>) {
-    let [(reader, Some(0))] = graph.uses(value)[..] else { return (value, None) };
-    let node = graph.node(reader);
-    let bounded = |slot: usize| graph.node_input(reader, slot).is_none_or(|v| graph.constant(v).is_some());
-    let absorbed = node.is("Relu") || (node.is("Clip") && bounded(1) && bounded(2));
-    match graph.node_output(reader, 0) {
-        Some(output) if absorbed && !graph.is_pinned(value) => (output, Some(reader)),
-        _ => (value, None),
     }
 }

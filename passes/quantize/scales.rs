@@ -3,6 +3,7 @@
 use crate::prelude::*;
 
 use super::codes::{Grid, Rows, bounds, usable};
+use super::measure::Calibrator;
 
 /// What was seen of a value, channel by channel; one channel where they are not told apart.
 #[derive(Debug, Clone)]
@@ -17,6 +18,12 @@ pub(super) struct Seen {
     squares: Vec<f64>,
     /// Numbers seen in a channel.
     count: u64,
+    /// How ranges are chosen.
+    calibrator: Calibrator,
+    /// The numbers of every channel, where the choice needs them.
+    histograms: Vec<Histogram>,
+    /// The moving average of the ranges of batches.
+    average: Option<(f64, f64)>,
 }
 
 /// How a value is quantized: `code = round(x / (grid.scale · factor of its channel)) + grid.zero_point`.
@@ -33,13 +40,17 @@ pub(super) struct Scale {
 /// The smallest factor of a channel: what is never seen must not drown in what it might be.
 const SMALLEST: f64 = 1.0 / 64.0;
 
+/// What the newest batch counts in a moving average.
+const AVERAGING: f64 = 0.01;
+
 /// How much of the difference between channels is levelled, tried in this order.
 const SHARES: [f64; 6] = [0.0, 0.25, 0.5, 0.75, 0.9, 1.0];
 
 impl Seen {
     /// Nothing seen yet.
-    pub fn new(axis: Option<usize>) -> Self {
-        Self { axis, lows: Vec::new(), highs: Vec::new(), squares: Vec::new(), count: 0 }
+    pub fn new(axis: Option<usize>, calibrator: Calibrator) -> Self {
+        let (lows, highs, squares) = (Vec::new(), Vec::new(), Vec::new());
+        Self { axis, lows, highs, squares, count: 0, calibrator, histograms: Vec::new(), average: None }
     }
 
     /// Looks at one more tensor.
@@ -55,10 +66,15 @@ impl Seen {
         if self.lows.is_empty() {
             (self.lows, self.highs, self.squares) =
                 (vec![0.0; channels], vec![0.0; channels], vec![0.0; channels]);
+            let counts =
+                matches!(self.calibrator, Calibrator::Percentile | Calibrator::Entropy | Calibrator::Mse);
+            let bins = if channels == 1 { 4096 } else { 1024 };
+            self.histograms = vec![Histogram::new(bins); if counts { channels } else { 0 }];
         }
         if self.lows.len() != channels {
             return Err(format!("it had {} channels and has {channels}", self.lows.len()));
         }
+        let (mut lows, mut highs) = (vec![0f32; channels], vec![0f32; channels]);
         for (at, part) in items.chunks(inner.max(1)).enumerate() {
             let channel = at % channels;
             let (mut low, mut high, mut squares) = (0f32, 0f32, 0f64);
@@ -70,12 +86,40 @@ impl Seen {
                 high = high.max(x);
                 squares += f64::from(x) * f64::from(x);
             }
-            self.lows[channel] = self.lows[channel].min(f64::from(low));
-            self.highs[channel] = self.highs[channel].max(f64::from(high));
+            if let Some(histogram) = self.histograms.get_mut(channel) {
+                histogram.add(part);
+            }
+            lows[channel] = lows[channel].min(low);
+            highs[channel] = highs[channel].max(high);
             self.squares[channel] += squares;
         }
         self.count += (items.len() / channels.max(1)) as u64;
+        let batch = (lows.iter().copied().fold(0.0, f32::min), highs.iter().copied().fold(0.0, f32::max));
+        let near = |old: f64, new: f32| old + AVERAGING * (f64::from(new) - old);
+        self.average = Some(match self.average {
+            None => (f64::from(batch.0), f64::from(batch.1)),
+            Some((low, high)) => (near(low, batch.0), near(high, batch.1)),
+        });
+        self.lows.iter_mut().zip(lows).for_each(|(old, new)| *old = old.min(f64::from(new)));
+        self.highs.iter_mut().zip(highs).for_each(|(old, new)| *old = old.max(f64::from(new)));
         Ok(())
+    }
+
+    /// Chooses the range, now that everything was seen.
+    pub fn settle(&mut self, levels: u32, percentile: f64, symmetric: bool) {
+        if let Some(range) = self.average.filter(|_| self.calibrator == Calibrator::MovingAverage) {
+            self.cut(range);
+        }
+        for (at, histogram) in self.histograms.iter().enumerate() {
+            let (low, high) = match self.calibrator {
+                Calibrator::MinMax | Calibrator::MovingAverage => continue,
+                Calibrator::Percentile => histogram.percentile(percentile),
+                Calibrator::Entropy => histogram.least_divergence(levels),
+                Calibrator::Mse => histogram.least_squares(levels, symmetric),
+            };
+            self.lows[at] = self.lows[at].max(low);
+            self.highs[at] = self.highs[at].min(high);
+        }
     }
 
     /// The range of all channels together.
@@ -89,6 +133,16 @@ impl Seen {
         self.highs.iter_mut().for_each(|x| *x = x.max(high));
     }
 
+    /// Whether its channels are told apart, and these are they.
+    pub fn has_axis(&self, axis: Option<usize>) -> bool {
+        axis.is_some() && axis == self.axis
+    }
+
+    /// The scale of all channels together.
+    pub fn one_for_all(&self, dtype: DType, symmetric: bool) -> Scale {
+        Scale { grid: Grid::of(self.range(), dtype, symmetric), factors: None, zeros: None }
+    }
+
     /// The scale that costs the layers which read the value least.
     ///
     /// A factor `f` in front of the rounding of a channel divides its noise, `(scale·f)²/12` an element, and multiplies
@@ -96,9 +150,9 @@ impl Seen {
     /// with. Both are known from the samples; the share of levelling with the smaller sum is taken.
     pub fn scale(&self, readers: &[Reader<'_>], dtype: DType, symmetric: bool) -> Scale {
         let (low, high) = self.range();
-        let grid = Grid::of((low, high), dtype, symmetric);
-        let plain = Scale { grid, factors: None, zeros: None };
-        if self.axis.is_none() || self.lows.len() < 2 || !(high - low > 0.0) {
+        let plain = self.one_for_all(dtype, symmetric);
+        let grid = plain.grid;
+        if self.axis.is_none() || self.lows.len() < 2 || high <= low {
             return plain;
         }
         let (low, high) = if symmetric { (-high.max(-low), high.max(-low)) } else { (low, high) };
@@ -187,7 +241,7 @@ impl Reader<'_> {
             Self::Layer { rows, inputs } => (rows, inputs),
         };
         let mut total = 0.0;
-        for (row, weights) in rows.rows.iter().enumerate() {
+        for (row, weights) in rows.items.iter().enumerate() {
             let (mut largest, mut rounding, mut power) = (0f64, 0f64, 0f64);
             for (at, w) in weights.iter().enumerate() {
                 let Some((f, s)) =

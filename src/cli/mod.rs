@@ -2,8 +2,10 @@
 
 mod failure;
 mod inspect;
+mod machine;
 mod optimize;
 mod passes;
+mod profiles;
 mod recipe;
 mod run;
 mod targets;
@@ -44,6 +46,8 @@ enum Command {
     Inspect(inspect::Args),
     /// List the passes, or explain one
     Passes(passes::Args),
+    /// List the runtimes that models are made for, or show what is known of one
+    Profiles(profiles::Args),
     /// List, show or check recipes, or print their JSON Schema
     Recipe(recipe::Args),
     /// Run a model and summarize its outputs
@@ -62,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Optimize(args) => optimize::main(&args),
         Command::Inspect(args) => inspect::main(&args),
         Command::Passes(args) => passes::main(&args),
+        Command::Profiles(args) => profiles::main(&args),
         Command::Recipe(args) => recipe::main(&args),
         Command::Run(args) => run::main(&args),
     };

@@ -45,6 +45,9 @@ pub struct Args {
     /// Bind a symbolic dim
     #[arg(long, value_name = "DIM=SIZE", value_parser = binding)]
     bind: Vec<(String, u64)>,
+    /// The runtime and hardware that the model is for, instead of the recipe's: a name, a file, or `auto`
+    #[arg(long)]
+    profile: Option<String>,
     /// Write this opset of ai.onnx instead of the model's own
     #[arg(long)]
     opset: Option<i64>,
@@ -115,6 +118,12 @@ pub fn main(args: &Args) -> Result<(), Failure> {
 fn recipe_of(args: &Args) -> Result<Recipe, Failure> {
     let environment = |name: &str| std::env::var(name).ok();
     let loader = Loader::new().env(&environment);
+    let machine = super::machine::profile();
+    let loader = match machine {
+        Some(profile) => loader.machine(profile),
+        None => loader,
+    };
+    let loader = args.profile.iter().fold(loader, |loader, name| loader.profile(name));
     let loader = args.vars.iter().fold(loader, |loader, (name, value)| loader.set(name, value));
     loader.load(&args.recipe).map_err(Failure::usage)
 }

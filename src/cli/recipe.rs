@@ -41,7 +41,7 @@ pub fn main(args: &Args) -> Result<(), Failure> {
             for name in Recipe::builtin_names() {
                 let about =
                     Recipe::builtin_text(name).and_then(|text| text.lines().next()).unwrap_or_default();
-                say(&format!("{name:12}  {}", about.trim_start_matches(['#', ' '])))?;
+                say(&format!("{name:16}  {}", about.trim_start_matches(['#', ' '])))?;
             }
         }
         Command::Show { recipe } => print(&read(recipe)?.to_yaml())?,

@@ -23,7 +23,7 @@ impl Moments {
     }
 
     /// Adds rows.
-    pub fn add(&mut self, rows: ArrayView2<'_, f32>) {
+    pub fn add(&mut self, rows: &ArrayView2<'_, f32>) {
         // Sums of a few hundred products are kept in f32, everything beyond in f64.
         for block in rows.axis_chunks_iter(Axis(0), 256) {
             let squares = block.t().dot(&block);
@@ -163,8 +163,8 @@ mod tests {
     fn moments_do_not_depend_on_how_rows_come() {
         let rows = Array2::from_shape_fn((700, 3), |(i, j)| (i % 7) as f32 - j as f32);
         let (mut whole, mut parts) = (Moments::new(3), Moments::new(3));
-        whole.add(rows.view());
-        rows.axis_chunks_iter(Axis(0), 100).for_each(|part| parts.add(part));
+        whole.add(&rows.view());
+        rows.axis_chunks_iter(Axis(0), 100).for_each(|part| parts.add(&part));
         assert_eq!((&whole.squares, &whole.sums, whole.count), (&parts.squares, &parts.sums, 700));
         assert_eq!(whole.mean(), [3.0, 2.0, 1.0]);
         let centred = whole.products(true);

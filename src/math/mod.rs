@@ -1,5 +1,6 @@
 //! Numbers without graphs: linear algebra, and the arithmetic of quantization.
 
 pub mod compensate;
+pub mod histogram;
 pub mod linalg;
 pub mod saturation;

@@ -1,5 +1,6 @@
 //! What a pass may know and use besides the model.
 
+use super::Profile;
 use crate::calibrate::Samples;
 use crate::engine::{EngineError, NodeCall, kernels};
 use crate::ir::{Graph, Model, NodeId, OpName, TensorData};
@@ -52,6 +53,8 @@ fn held(graph: &Graph) -> u64 {
 pub struct PassContext<'a> {
     /// What the written model may contain.
     pub target: Target,
+    /// What the runtime that the model is for computes fast.
+    pub profile: Profile,
     /// Limits of this run. Passes subtract the growth that they used.
     pub limits: Limits,
     /// Which nodes the step may change.
@@ -73,6 +76,7 @@ impl<'a> PassContext<'a> {
     ) -> Self {
         Self {
             target: Target::of(model),
+            profile: Profile::default(),
             limits: Limits::of(model),
             select: Select::default(),
             warnings: Vec::new(),
@@ -90,7 +94,7 @@ impl<'a> PassContext<'a> {
 
     /// The same with samples to measure on.
     #[must_use]
-    pub(crate) fn with_samples(mut self, samples: Option<&'a Samples<'a>>) -> Self {
+    pub fn with_samples(mut self, samples: Option<&'a Samples<'a>>) -> Self {
         self.samples = samples;
         self
     }

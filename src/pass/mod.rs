@@ -5,6 +5,7 @@
 //! struct *is* the pass.
 
 mod context;
+mod profile;
 mod set;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ pub use crate::rewrite::CompiledRule;
 pub use crate::schema::Target;
 pub use context::{Limits, PassContext};
 pub(crate) use context::{each_bare_graph, each_graph, main_graph, require_opset};
+pub use profile::{Accumulation, ActivationType, BiasForm, Profile, WeightOnly, WeightType};
 pub use set::{LayerReport, Member, Summary, run_members, run_set};
 
 /// What a pass is, apart from its options.

@@ -67,7 +67,7 @@ impl Member<'_> {
 const ROUNDS: usize = 10;
 
 /// Runs a set of passes to a fixed point: all rules together until none applies, then each whole-graph pass once; again
-/// while something changed.
+/// while something changed. A lossy pass over whole graphs runs in the first round only.
 ///
 /// # Errors
 /// Where a pass fails, and where the set still changes the model in the tenth round: the message names the passes that
@@ -96,9 +96,9 @@ pub fn run_members(
     let mut total: BTreeMap<&'static str, Summary> =
         members.iter().map(|m| (m.pass.meta().id, Summary::default())).collect();
     let mut last = Vec::new();
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         last.clear();
-        for summary in total.values_mut() {
+        for summary in total.iter_mut().filter(|(id, _)| !runs_once(&whole, id)).map(|(_, summary)| summary) {
             summary.skipped.clear();
         }
         if !rules.is_empty() {
@@ -116,7 +116,7 @@ pub fn run_members(
                 last.extend((rule.applied > 0).then_some(id));
             }
         }
-        for Member { pass, select } in &whole {
+        for Member { pass, select } in whole.iter().filter(|m| round == 0 || !m.pass.meta().lossy) {
             let outer = std::mem::replace(&mut cx.select, (*select).clone());
             let done = pass.run(model, cx);
             cx.select = outer;
@@ -124,6 +124,7 @@ pub fn run_members(
             let summary = total.entry(pass.meta().id).or_default();
             summary.applied += done.applied;
             summary.skipped.extend(done.skipped);
+            summary.layers.extend(done.layers);
             last.extend((done.applied > 0).then_some(pass.meta().id));
         }
         if last.is_empty() || (whole.is_empty() && rules.len() == 1) {
@@ -134,6 +135,11 @@ pub fn run_members(
         "no fixed point after {ROUNDS} rounds: {} keep changing the model; run them in separate steps",
         last.join(", ")
     )
+}
+
+/// What a lossy pass made is not for it to look at again: it would lose more, or take it for somebody else's.
+fn runs_once(whole: &[&Member<'_>], id: &str) -> bool {
+    whole.iter().any(|m| m.pass.meta().id == id && m.pass.meta().lossy)
 }
 
 fn merge(into: &mut SetReport, from: SetReport) {

@@ -1,6 +1,6 @@
 //! Which pass changed the answers.
 
-use super::{members_of, run_step};
+use super::{Around, members_of, run_step};
 use crate::engine::fold;
 use crate::engine::verify::{Outcome, Verifier};
 use crate::ir::Model;
@@ -18,7 +18,7 @@ pub(super) fn find(start: &Model, steps: &[Step], verifier: &mut Verifier<'_>) -
     let mut model = start.clone();
     for step in steps {
         let before = model.clone();
-        run_step(&mut model, step, None, &mut Vec::new()).ok()?;
+        run_step(&mut model, step, &Around::default(), &mut Vec::new()).ok()?;
         if !differs(&model) {
             continue;
         }

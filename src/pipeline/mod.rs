@@ -16,7 +16,7 @@ use crate::engine::compare::Tolerance;
 use crate::engine::verify::{Verification, VerifyOptions};
 use crate::engine::{Bindings, Engine, fold};
 use crate::ir::{IrError, Model};
-use crate::pass::{Member, Pass, PassContext, Summary, run_members};
+use crate::pass::{Member, Pass, PassContext, Profile, Summary, run_members};
 use crate::recipe::{Recipe, Step, StepKind};
 use crate::rewrite::Select;
 
@@ -120,12 +120,13 @@ pub fn run(
     let steps = if trains { &[] } else { &recipe.steps[..] };
     let (exact, lossy) = steps.split_at(steps.iter().position(Step::is_lossy).unwrap_or(steps.len()));
     let samples = options.samples;
+    let around = Around { samples, profile: recipe.profile.as_ref() };
     let mut run_all = |steps: &[Step], model: &mut Model, run: &mut RunLog| -> Result<(), PipelineError> {
         for step in steps {
             if let Some(progress) = &mut options.progress {
                 progress(&step.id);
             }
-            run.steps.push(run_step(model, step, samples, &mut run.warnings)?);
+            run.steps.push(run_step(model, step, &around, &mut run.warnings)?);
         }
         Ok(())
     };
@@ -155,7 +156,9 @@ fn prepare(model: &mut Model, recipe: &Recipe, options: &RunOptions<'_>) -> Resu
     let mut bindings = bind::by_input(model, &recipe.inputs)?;
     bindings.extend(options.bindings.clone());
     bind::apply(model, &bindings)?;
-    if let Some(opset) = options.opset.or(recipe.target_opset) {
+    let ceiling =
+        recipe.profile.as_ref().and_then(|p| p.opset).filter(|&c| model.opset("").is_some_and(|o| o > c));
+    if let Some(opset) = options.opset.or(recipe.target_opset).or(ceiling) {
         check_opset(opset)?;
         crate::onnx::set_opset(model, opset);
     }
@@ -170,11 +173,18 @@ fn check_opset(opset: i64) -> Result<(), PipelineError> {
     Err(PipelineError::Opset(format!("opset {opset} is unknown; this build knows 1 to {newest}")))
 }
 
+/// What steps may know besides the model.
+#[derive(Default)]
+struct Around<'a> {
+    samples: Option<&'a Samples<'a>>,
+    profile: Option<&'a Profile>,
+}
+
 /// Runs one step and checks the model.
 fn run_step(
     model: &mut Model,
     step: &Step,
-    samples: Option<&Samples<'_>>,
+    around: &Around<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<StepLog, PipelineError> {
     let start = Instant::now();
@@ -183,7 +193,8 @@ fn run_step(
     let mut members = Vec::new();
     members_of(step, &Select::default(), &mut members);
     let members: Vec<_> = members.iter().map(|(pass, select)| Member { pass: *pass, select }).collect();
-    let mut cx = PassContext::new(model, &fold::evaluate, &fold::covers).with_samples(samples);
+    let mut cx = PassContext::new(model, &fold::evaluate, &fold::covers).with_samples(around.samples);
+    cx.profile = around.profile.cloned().unwrap_or_default();
     let passes = run_members(model, &members, &mut cx).map_err(failed)?;
     warnings.append(&mut cx.warnings);
     model.check().map_err(|error| PipelineError::Broken { step: step.id.clone(), error })?;

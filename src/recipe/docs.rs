@@ -52,7 +52,7 @@ impl PassDoc {
         let left = paragraphs.iter().position(|p| p.starts_with(LEFT_ALONE));
         let left_alone = left.map(|at| paragraphs.remove(at)).unwrap_or_default();
         let summary = if paragraphs.is_empty() { "" } else { paragraphs.remove(0) };
-        let type_path = AnyPass::type_path(id)?.replace(' ', "");
+        let type_path = AnyPass::type_path(id)?.replace(' ', "").replace("r#", "");
         let module = type_path.rsplit_once("::").map_or("", |(module, _)| module);
         Some(Self {
             meta: pass.meta(),

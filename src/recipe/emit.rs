@@ -14,8 +14,11 @@ pub(super) fn recipe(recipe: &Recipe) -> Value {
     let mut out = Map::new();
     let mut put = |key: &str, value: Value| drop(out.insert(key.to_owned(), value));
     put("version", json!(1));
-    if let Some(opset) = recipe.target_opset {
-        put("target", json!({ "opset": opset }));
+    let opset = recipe.target_opset.map(|opset| ("opset".to_owned(), json!(opset)));
+    let profile = recipe.profile.as_ref().map(|profile| ("profile".to_owned(), json!(profile.name)));
+    let target: Map<String, Value> = opset.into_iter().chain(profile).collect();
+    if !target.is_empty() {
+        put("target", Value::Object(target));
     }
     if !recipe.inputs.is_empty() {
         let inputs = recipe.inputs.iter().map(|(name, dims)| {

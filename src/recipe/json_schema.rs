@@ -3,9 +3,15 @@
 use serde_json::{Map, Value, json};
 
 use super::docs::{GENERATED, PassDoc};
+use super::profile;
 use super::steps::COMMON;
 use crate::passes::AnyPass;
 use crate::schema::NEWEST_OPSET;
+
+/// What `target.profile` may name without a file.
+fn profile_names() -> Vec<&'static str> {
+    profile::names().chain(["auto"]).collect()
+}
 
 /// The schema of a whole recipe.
 pub(super) fn recipe() -> Value {
@@ -68,6 +74,10 @@ fn sections() -> Value {
             "opset": described("The opset to write; without it that of the file.", or_variable(
                 json!({ "type": "integer", "minimum": 1, "maximum": NEWEST_OPSET }),
             )),
+            "profile": described(
+                "The runtime and hardware that the model is for: a name, a file, or `auto` for this machine.",
+                json!({ "type": "string", "examples": profile_names() }),
+            ),
         })),
         "inputs": {
             "description": "Sizes for open dims of graph inputs: input, then symbol or axis, then size.",

@@ -11,6 +11,7 @@ mod emit;
 mod error;
 mod json_schema;
 mod load;
+pub mod profile;
 mod read;
 mod source;
 mod steps;
@@ -25,6 +26,8 @@ use std::path::Path;
 
 use error::Source;
 
+use crate::pass::Profile;
+
 pub use data::DataSet;
 pub use error::{Place, RecipeError, hint};
 pub use steps::{Step, StepKind};
@@ -36,6 +39,8 @@ pub struct Recipe {
     pub name: String,
     /// The opset of the default domain to write; `None` for that of the file.
     pub target_opset: Option<i64>,
+    /// The runtime and hardware that the model is for; `None` for any.
+    pub profile: Option<Profile>,
     /// Sizes for dims of graph inputs that the model leaves open, by input.
     pub inputs: BTreeMap<String, BTreeMap<DimKey, u64>>,
     /// Real samples: `calib` to measure with, `eval` to judge by.
@@ -147,6 +152,20 @@ impl<'a> Loader<'a> {
     /// A built-in recipe, or else a recipe in a file.
     pub fn load(&self, name_or_path: &str) -> Result<Recipe, RecipeError> {
         self.read(source::named_or_file(name_or_path)?)
+    }
+
+    /// The profile that `auto` stands for: that of the machine.
+    #[must_use]
+    pub fn machine(mut self, profile: &'a str) -> Self {
+        self.outside.machine = Some(profile);
+        self
+    }
+
+    /// Uses a profile, by name or file, instead of the recipe's.
+    #[must_use]
+    pub fn profile(mut self, name_or_file: &'a str) -> Self {
+        self.outside.profile = Some(name_or_file);
+        self
     }
 
     fn read(&self, source: Source) -> Result<Recipe, RecipeError> {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::error::{RecipeError, hint, one_line};
+use super::error::{Place, RecipeError, Source, hint, one_line};
 use super::steps::Steps;
 use super::tree::{Entry, Kind, Tree};
 use super::vars::{Outside, Vars};
-use super::{DataSet, DimKey, Recipe, Verify};
+use super::{DataSet, DimKey, Recipe, Verify, profile};
 use crate::schema::NEWEST_OPSET;
 
 /// The keys of a recipe.
@@ -65,9 +65,14 @@ pub(super) fn recipe(
         let depth = MERGED.iter().find(|(k, _)| *k == key).map_or(0, |&(_, depth)| depth);
         merged(&layers, key, depth)
     };
+    let (target_opset, named) = section("target").map(|t| target(&t)).transpose()?.unwrap_or_default();
+    let outside_profile = outside.profile.map(|name| (name.to_owned(), here(name)));
+    let named = outside_profile.or(named);
+    let profile = named.map(|(name, place)| profile::load(&name, &place, outside.machine)).transpose()?;
     Ok(Recipe {
         name: name.to_owned(),
-        target_opset: section("target").map(|t| target(&t)).transpose()?.flatten(),
+        target_opset,
+        profile,
         inputs: section("inputs").map(|t| inputs(&t)).transpose()?.unwrap_or_default(),
         data: section("data").map(|t| data(&t)).transpose()?.unwrap_or_default(),
         steps: steps.finish()?,
@@ -83,14 +88,23 @@ fn merged(layers: &[Tree], key: &str, depth: usize) -> Option<Tree> {
     Some(whole)
 }
 
-fn target(tree: &Tree) -> Result<Option<i64>, RecipeError> {
-    for entry in tree.map()? {
-        if entry.key == "profile" {
-            return Err(entry.place.error("`profile` is not supported yet: profiles come with quantization"));
-        }
-    }
-    tree.map_of("`target`", &["opset"])?;
-    tree.get("opset").map(|opset| opset.int(1, NEWEST_OPSET)).transpose()
+/// What the command line says stands nowhere in a recipe.
+fn here(name: &str) -> Place {
+    let source =
+        Source { name: "--profile".to_owned(), identity: None, dir: "".into(), text: name.to_owned() };
+    Place { source: source.into(), line: 1, column: 1 }
+}
+
+/// The opset, and the profile with its place.
+type TargetSection = (Option<i64>, Option<(String, Place)>);
+
+fn target(tree: &Tree) -> Result<TargetSection, RecipeError> {
+    tree.map_of("`target`", &["opset", "profile"])?;
+    let opset = tree.get("opset").map(|opset| opset.int(1, NEWEST_OPSET)).transpose()?;
+    let profile = tree.get("profile").filter(|t| !t.is_null());
+    let profile =
+        profile.map(|t| Ok::<_, RecipeError>((t.text()?.to_owned(), t.place.clone()))).transpose()?;
+    Ok((opset, profile))
 }
 
 fn inputs(tree: &Tree) -> Result<BTreeMap<String, BTreeMap<DimKey, u64>>, RecipeError> {

@@ -9,8 +9,15 @@ use super::load::{MAX_BYTES, parse};
 use super::read::check_keys;
 use super::tree::Tree;
 
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../recipes/", $name, ".yaml"))),)*]
+    };
+}
+
 /// The recipes that come with the program.
-const BUILT_IN: &[(&str, &str)] = &[("simplify", include_str!("../../recipes/simplify.yaml"))];
+const BUILT_IN: &[(&str, &str)] =
+    built_in!["int8-arm64", "int8-embedded", "int8-server", "int8-x86-avx2", "int8-x86-vnni", "simplify",];
 
 /// How long a chain of `extends` may be.
 const MAX_CHAIN: usize = 16;

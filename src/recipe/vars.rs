@@ -13,6 +13,10 @@ pub(super) struct Outside<'a> {
     pub set: Vec<(String, String)>,
     /// Reads an environment variable.
     pub env: Option<&'a Environment<'a>>,
+    /// The profile that `auto` stands for.
+    pub machine: Option<&'a str>,
+    /// A profile instead of the recipe's.
+    pub profile: Option<&'a str>,
 }
 
 /// The variables of a recipe.

@@ -43,6 +43,9 @@ pub struct Header {
     pub unproved: Option<String>,
     pub golden: Option<Golden>,
     pub error: Option<String>,
+    pub samples: Option<u64>,
+    pub sqnr: Option<f64>,
+    pub profile: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -16,6 +16,9 @@
 //! grows: true                            # the file may grow
 //! unproved: "why"                        # the reference engine cannot run it; `golden` is needed, or nothing is applied
 //! golden: { inputs: { x: […] }, outputs: { y: […] } }          # answers of another runtime, to be met by the result
+//! samples: 8                             # batches that a pass measures on, for passes that do
+//! sqnr: 30                               # of a lossy pass: the signal to noise ratio that every output has to reach, in dB
+//! profile: { bias: float }               # facts of the profile, besides those of any runtime
 //! error: "…"                             # the pass fails, and says this
 //! --- before
 //! <ir_version: 8, opset_import: ["" : 17]>
@@ -29,6 +32,7 @@
 mod case;
 mod draw;
 mod judge;
+mod ratio;
 mod reasons;
 
 use std::path::{Path, PathBuf};

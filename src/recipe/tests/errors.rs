@@ -17,7 +17,7 @@ fn unknown_names_come_with_the_nearest_one() {
         ),
         ("steps: [{ fixpoint: [fuse-conv-bn], di: x }]", "1:37: a set has no key `di`; did you mean `id`?"),
         ("target: { opst: 17 }", "1:11: `target` has no key `opst`; did you mean `opset`?"),
-        ("target: { profile: x }", "1:11: `profile` is not supported yet: profiles come with quantization"),
+        ("target: { profile: rknnn }", "1:20: unknown profile `rknnn`; did you mean `rknn`?"),
         ("verify: { run: 1 }", "1:11: `verify` has no key `run`; did you mean `runs`?"),
         ("data: { evil: { files: a } }", "1:9: unknown data set `evil`; did you mean `eval`?"),
         ("data: { eval: { file: a } }", "1:17: a data set has no key `file`; did you mean `files`?"),

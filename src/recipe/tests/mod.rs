@@ -88,7 +88,11 @@ fn built_in_recipes_are_readable_by_name() {
         assert!(!recipe.steps.is_empty() && recipe.name == name);
     }
     assert_eq!(said(Recipe::builtin("simplfy")), "no recipe is called `simplfy`; did you mean `simplify`?");
-    assert_eq!(said(Recipe::load("magic")), "no recipe is called `magic`; the built-in recipes are simplify");
+    let unknown = said(Recipe::load("magic"));
+    assert!(
+        unknown.starts_with("no recipe is called `magic`; the built-in recipes are int8-arm64, "),
+        "{unknown}"
+    );
     assert!(said(Recipe::load("no/such.yaml")).starts_with("no/such.yaml: the recipe cannot be read: "));
 }
 

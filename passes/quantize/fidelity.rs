@@ -1,0 +1,56 @@
+//! How far the results of layers are from the original's.
+
+use crate::prelude::*;
+
+/// A value of the original, and where its numbers are now.
+pub(super) struct Pair {
+    /// In the original.
+    pub before: ValueId,
+    /// In the result.
+    pub after: ValueId,
+    /// What the channels of an axis were divided by.
+    pub factors: Option<(usize, Vec<f64>)>,
+}
+
+/// The power of a value and of its error.
+struct Judge<'p> {
+    pair: &'p Pair,
+    signal: f64,
+    noise: f64,
+}
+
+impl Judge<'_> {
+    fn see(&mut self, seen: &[&TensorData]) -> Result<(), String> {
+        let (Some(wanted), Some(found)) = (seen[0].to_vec::<f32>(), seen[1].to_vec::<f32>()) else {
+            return Err("not float32".to_owned());
+        };
+        let dims = seen[0].dims();
+        let inner = |axis: usize| dims.iter().skip(axis + 1).product::<u64>().max(1) as usize;
+        let factors = self.pair.factors.as_ref().map(|(axis, f)| (inner(*axis), f));
+        for (at, (&a, &b)) in wanted.iter().zip(&found).enumerate() {
+            let factor = factors.map_or(1.0, |(inner, f)| f[at / inner % f.len()]);
+            let (a, b) = (f64::from(a), f64::from(b) * factor);
+            self.signal += a * a;
+            self.noise += (a - b).powi(2);
+        }
+        Ok(())
+    }
+}
+
+/// The signal to noise ratio of every pair on the samples, in dB; `None` where both are equal, or all is zero.
+pub(super) fn ratios(
+    before: &Model,
+    after: &Model,
+    pairs: &[Pair],
+    samples: &Samples<'_>,
+) -> anyhow::Result<Vec<Option<f64>>> {
+    if pairs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (old, new): (Vec<_>, Vec<_>) = pairs.iter().map(|p| (p.before, p.after)).unzip();
+    let mut judges: Vec<_> = pairs.iter().map(|pair| Judge { pair, signal: 0.0, noise: 0.0 }).collect();
+    let taps = [Tap { model: before, values: &old }, Tap { model: after, values: &new }];
+    samples.observe_all(&taps, &mut judges, Judge::see)?;
+    let ratio = |judge: Judge<'_>| 10.0 * (judge.signal / judge.noise).log10();
+    Ok(judges.into_iter().map(|judge| Some(ratio(judge)).filter(|r| r.is_finite())).collect())
+}

@@ -1,0 +1,182 @@
+//! What the samples show of the values that are quantized.
+
+use std::collections::BTreeMap;
+
+use crate::prelude::*;
+
+use super::codes::Rows;
+use super::layer::{Layer, Weight};
+use super::moments::Inputs;
+use super::plan::{Plan, Point, has_float_reader, told_apart};
+use super::scales::{Reader, Scale, Seen};
+use super::store::Measured;
+
+/// How the range of a value is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Calibrator {
+    /// From the smallest to the largest number.
+    MinMax,
+    /// From the mean smallest to the mean largest number of a batch, the older batches counting less.
+    MovingAverage,
+    /// The share of numbers that the option `percentile` names.
+    Percentile,
+    /// Least Kullback–Leibler divergence of what is rounded from what was seen.
+    Entropy,
+    /// Least mean squared error.
+    Mse,
+}
+
+/// What is measured, and how ranges follow.
+pub(super) struct Ranges {
+    /// How.
+    pub calibrator: Calibrator,
+    /// Percent of the numbers inside, for [`Calibrator::Percentile`].
+    pub percentile: f64,
+    /// The integer type of activations.
+    pub dtype: DType,
+    /// Whether its zero point is in the middle.
+    pub symmetric: bool,
+    /// Whether channels may have a scale each.
+    pub channels: bool,
+    /// Whether the second moments of what weights are multiplied with are needed.
+    pub moments: bool,
+}
+
+/// What the samples show.
+pub(super) struct Observed {
+    seen: BTreeMap<ValueId, Seen>,
+    inputs: BTreeMap<NodeId, Inputs>,
+}
+
+impl Observed {
+    /// The range of every value.
+    pub fn ranges(&self) -> BTreeMap<ValueId, (f64, f64)> {
+        self.seen.iter().map(|(&value, seen)| (value, seen.range())).collect()
+    }
+}
+
+/// What follows from it.
+#[derive(Default)]
+pub(super) struct Measurement {
+    /// How every quantized value is rounded.
+    pub scales: BTreeMap<ValueId, Scale>,
+    /// What the weights of a layer are multiplied with, where it was asked for.
+    inputs: BTreeMap<NodeId, Inputs>,
+}
+
+impl Measurement {
+    /// What is known of a layer.
+    pub fn of_layer(&self, layer: &Layer) -> Option<Measured<'_>> {
+        let (_, value) = layer.activations.first()?;
+        Some(Measured {
+            input: self.scales.get(value)?,
+            result: self.scales.get(&layer.result).filter(|_| layer.gives_integers),
+            inputs: self.inputs.get(&layer.node),
+        })
+    }
+}
+
+/// What looks at a value.
+enum Observer {
+    Range(Box<Seen>),
+    Moments(usize, Inputs),
+}
+
+impl Observer {
+    fn see(&mut self, tensor: &TensorData) -> Result<(), String> {
+        match self {
+            Self::Range(seen) => seen.see(tensor),
+            Self::Moments(_, inputs) => inputs.see(tensor),
+        }
+    }
+}
+
+impl Ranges {
+    /// Runs the model over the samples.
+    pub fn observe(
+        &self,
+        model: &Model,
+        plan: &Plan,
+        rows: &[Option<Rows>],
+        samples: &Samples<'_>,
+    ) -> anyhow::Result<Observed> {
+        let mut values: Vec<ValueId> = plan.points.keys().copied().collect();
+        let seen = |point: &Point| Seen::new(point.axis.filter(|_| self.channels), self.calibrator);
+        let mut observers: Vec<Observer> =
+            plan.points.values().map(|p| Observer::Range(Box::new(seen(p)))).collect();
+        let batches = samples.count(Part::Calibration);
+        for (at, layer) in plan.layers.iter().enumerate().filter(|_| self.moments) {
+            let weight = layer.weight.zip(rows[at].as_ref());
+            let inputs = weight.and_then(|(w, rows)| Inputs::of(&model.graph, layer, w, rows, batches));
+            if let (Some(inputs), Some((_, value))) = (inputs, layer.activations.first()) {
+                values.push(*value);
+                observers.push(Observer::Moments(at, inputs));
+            }
+        }
+        samples.observe(Tap { model, values: &values }, &mut observers, Observer::see)?;
+        let (mut seen, mut inputs) = (BTreeMap::new(), BTreeMap::new());
+        for (observer, value) in observers.into_iter().zip(values) {
+            match observer {
+                Observer::Range(mut range) => {
+                    range.settle(1 << self.dtype.bits(), self.percentile / 100.0, self.symmetric);
+                    seen.insert(value, *range);
+                }
+                Observer::Moments(at, found) if !found.is_empty() => {
+                    inputs.insert(plan.layers[at].node, found);
+                }
+                Observer::Moments(..) => {}
+            }
+        }
+        Ok(Observed { seen, inputs })
+    }
+
+    /// How every value of a plan is rounded, which may be smaller than the one that was observed.
+    pub fn settle(
+        &self,
+        graph: &Graph,
+        plan: &Plan,
+        rows: &[Option<Rows>],
+        mut observed: Observed,
+    ) -> Measurement {
+        for &(from, to) in &plan.ties {
+            let range = observed.seen.get(&from).map(Seen::range);
+            if let Some((range, seen)) = range.zip(observed.seen.get_mut(&to)) {
+                seen.join(range);
+            }
+        }
+        let mut scales = BTreeMap::new();
+        for (&value, point) in &plan.points {
+            let Some(seen) = observed.seen.get_mut(&value) else { continue };
+            if let Some(range) = told_apart(graph, value, point) {
+                seen.cut(range);
+            }
+            scales.insert(value, self.scale(graph, plan, rows, (value, point, seen)));
+        }
+        Measurement { scales, inputs: observed.inputs }
+    }
+
+    /// How a value is rounded.
+    fn scale(
+        &self,
+        graph: &Graph,
+        plan: &Plan,
+        rows: &[Option<Rows>],
+        (value, point, seen): (ValueId, &Point, &Seen),
+    ) -> Scale {
+        if point.shifts && !self.symmetric && seen.has_axis(point.axis) {
+            return seen.own_channels(self.dtype);
+        }
+        let layers = point.layers.iter().filter_map(|&at| {
+            let weight: Weight = plan.layers[at].weight?;
+            let rows = rows[at].as_ref()?;
+            Some(Reader::Layer { rows, inputs: weight.inputs(rows) })
+        });
+        let floats = point.from_layer && has_float_reader(graph, value, point);
+        let readers: Vec<Reader<'_>> = layers.chain(floats.then_some(Reader::Float)).collect();
+        if !seen.has_axis(point.axis) {
+            return seen.one_for_all(self.dtype, self.symmetric);
+        }
+        seen.scale(&readers, self.dtype, self.symmetric)
+    }
+}

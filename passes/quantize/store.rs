@@ -1,0 +1,151 @@
+//! Storing the weight and the bias of a layer as integers.
+
+use crate::prelude::*;
+
+use super::codes::{Rows, bounds, integers, nearest, usable};
+use super::layer::{Layer, Weight};
+use super::moments::Inputs;
+use super::place::{Placer, Stored, float, lacking, unclip};
+use super::rounding::{Rounded, Steps};
+use super::scales::Scale;
+
+/// How weights and biases are stored.
+pub(super) struct Storage {
+    /// The integer type of weights.
+    pub weights: DType,
+    /// Operators whose weight has a scale for every output channel.
+    pub per_channel: Vec<String>,
+    /// How a bias is stored.
+    pub bias: BiasForm,
+}
+
+/// What is known of a layer when its weight is stored.
+pub(super) struct Measured<'m> {
+    /// How its input is quantized.
+    pub input: &'m Scale,
+    /// How its result is, where its kernel gives integers.
+    pub result: Option<&'m Scale>,
+    /// What its weights are multiplied with.
+    pub inputs: Option<&'m Inputs>,
+}
+
+impl Storage {
+    /// Whether the weight of a layer has a scale for every output channel.
+    pub fn by_channel(&self, node: &Node) -> bool {
+        self.per_channel.iter().any(|op| node.is(op))
+    }
+
+    /// Stores weight and bias, scaled as input and result are. Returns the bytes of both.
+    pub fn layer(
+        &self,
+        scope: &mut Scope<'_>,
+        placer: &mut Placer,
+        layer: &Layer,
+        (weight, rows): (Weight, &Rows),
+        known: &Measured<'_>,
+    ) -> Result<u64, IrError> {
+        let factors = known.result.and_then(|s| s.factors.as_deref());
+        let shifted = known.result.and_then(|s| Some((s.zeros.as_ref()?, s.grid)));
+        let geometry = weight.inputs(rows);
+        let rows = rows.scaled(geometry, known.input.factors.as_deref(), factors);
+        let limit = bounds(DType::Int8).1;
+        let by_channel = self.by_channel(scope.graph.node(layer.node));
+        let steps = steps(&rows, limit, by_channel);
+        let on = Steps { by_row: &steps, bounds: (-limit, limit) };
+        let rounded = match known.inputs {
+            Some(inputs) => {
+                let centred = layer.bias.is_some() || shifted.is_some();
+                Rounded::compensated(&rows, &on, (inputs, centred), |row, at| {
+                    let factors = known.input.factors.as_ref();
+                    factors.and_then(|f| f.get(geometry.channel(row, at))).copied().unwrap_or(1.0)
+                })
+            }
+            None => Rounded::nearest(&rows, &on),
+        };
+        let bytes =
+            self.weight(scope, placer, (layer.node, weight), (&rows, &rounded.codes), (&steps, by_channel))?;
+        if factors.is_some() {
+            unclip(placer.pass, scope, layer)?;
+        }
+        let bias = layer.bias.and_then(|(_, b)| scope.graph.constant(b)).and_then(TensorData::to_f64s);
+        let mut items = match bias {
+            Some(items) => items,
+            None if shifted.is_none() => return Ok(bytes),
+            None => {
+                let name = format!("{}_bias", scope.graph.value(layer.result).name);
+                lacking(scope, (layer.node, BIAS), &name)?;
+                vec![0.0; steps.len()]
+            }
+        };
+        items.iter_mut().zip(factors.unwrap_or_default()).for_each(|(x, f)| *x /= f);
+        if let Some((zeros, grid)) = shifted {
+            let shift = |zero: &i32| f64::from(zero - grid.zero_point) * f64::from(grid.scale);
+            items.iter_mut().zip(zeros).for_each(|(x, zero)| *x += shift(zero));
+        }
+        items.iter_mut().zip(&rounded.shifts).for_each(|(x, shift)| *x += shift);
+        let steps: Vec<f32> = steps.iter().map(|s| s * known.input.grid.scale).collect();
+        Ok(bytes + self.bias(scope, placer, layer.node, (&items, &steps), by_channel)?)
+    }
+
+    fn weight(
+        &self,
+        scope: &mut Scope<'_>,
+        placer: &mut Placer,
+        (node, weight): (NodeId, Weight),
+        (rows, codes): (&Rows, &[Vec<i32>]),
+        (steps, by_channel): (&[f32], bool),
+    ) -> Result<u64, IrError> {
+        let zero = if self.weights.is_signed_int() { 0 } else { 128 };
+        let codes: Vec<Vec<i32>> = codes.iter().map(|row| row.iter().map(|c| c + zero).collect()).collect();
+        let data = integers(self.weights, &rows.dims, &rows.scatter(&codes));
+        let (scale, zeros, attrs) = if by_channel {
+            let attrs = Attrs::new().with("axis", weight.axis as i64);
+            let channels = [steps.len() as u64];
+            (TensorData::vector(steps), integers(self.weights, &channels, &vec![zero; steps.len()]), attrs)
+        } else {
+            (TensorData::scalar(steps[0]), integers(self.weights, &[], &[zero]), Attrs::new())
+        };
+        let stored = Stored { codes: data, scale, zero: Some(zeros), attrs };
+        let bytes = stored.bytes();
+        placer.constant(scope, (node, weight.slot), stored)?;
+        Ok(bytes)
+    }
+
+    fn bias(
+        &self,
+        scope: &mut Scope<'_>,
+        placer: &mut Placer,
+        node: NodeId,
+        (items, steps): (&[f64], &[f32]),
+        by_channel: bool,
+    ) -> Result<u64, IrError> {
+        if self.bias == BiasForm::Float {
+            let items: Vec<f32> = items.iter().map(|&x| x as f32).collect();
+            float(scope, (node, BIAS), TensorData::vector(&items))?;
+            return Ok(4 * items.len() as u64);
+        }
+        let range = bounds(DType::Int32);
+        let codes: Vec<i32> = items.iter().zip(steps).map(|(&x, &s)| nearest(x, s, range)).collect();
+        let codes = integers(DType::Int32, &[codes.len() as u64], &codes);
+        let (scale, attrs) = if by_channel {
+            (TensorData::vector(steps), Attrs::new().with("axis", 0i64))
+        } else {
+            (TensorData::scalar(steps[0]), Attrs::new())
+        };
+        let stored = Stored { codes, scale, zero: None, attrs };
+        let bytes = stored.bytes();
+        placer.constant(scope, (node, BIAS), stored)?;
+        Ok(bytes)
+    }
+}
+
+/// The slot of the bias of `Conv` and `Gemm`.
+const BIAS: usize = 2;
+
+/// The step of every row: its largest magnitude is the largest code. One for all where channels are not told apart.
+fn steps(rows: &Rows, limit: i64, by_channel: bool) -> Vec<f32> {
+    let largest: Vec<f64> =
+        rows.items.iter().map(|row| row.iter().fold(0f64, |m, x| m.max(x.abs()))).collect();
+    let overall = largest.iter().copied().fold(0.0, f64::max);
+    largest.iter().map(|&one| usable(if by_channel { one } else { overall } / limit as f64)).collect()
+}
