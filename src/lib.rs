@@ -40,6 +40,7 @@ pub mod rewrite;
 pub mod schema;
 
 pub use calibrate::{Loss, Samples};
+pub use engine::arithmetic::Arithmetic;
 pub use engine::data::Dataset;
 pub use engine::inputs::{DefaultDims, InputPlan, fed};
 pub use engine::verify::{Outcome, Verification};

@@ -49,7 +49,7 @@ fn difference(found: &TensorData, wanted: &TensorData, within: Option<f64>) -> O
         whole.or_else(|| t.to_f64s()).unwrap()
     };
     let (found, wanted): (Vec<f64>, Vec<f64>) = (numbers(found), numbers(wanted));
-    let far = |(a, b): &(&f64, &f64)| within.map_or(a != b, |within| (*a - *b).abs() > within);
+    let far = |(a, b): &(&f64, &f64)| (*a - *b).abs() > within.unwrap_or(0.0);
     let pairs = || found.iter().zip(&wanted);
     let at = pairs().position(|pair| far(&pair))?;
     let count = pairs().filter(far).count();
@@ -64,7 +64,7 @@ fn check(file: &str, arithmetic: Option<Arithmetic>) -> usize {
         let case: Value = serde_json::from_str(line).unwrap();
         let name = case["name"].as_str().unwrap();
         let model = from_text(case["model"].as_str().unwrap()).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let engine = Interpreter { arithmetic, ..Interpreter::default() };
+        let engine = arithmetic.map_or_else(Interpreter::default, Interpreter::with_arithmetic);
         let recorded = match arithmetic {
             Some(Arithmetic::Avx2Pairs) if !case["avx2"].is_null() => &case["avx2"],
             _ => &case["exact"],

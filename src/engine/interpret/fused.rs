@@ -143,7 +143,7 @@ fn gemm(site: &Site<'_>) -> Option<Group> {
         _ => return None,
     };
     let Some(value) = site.graph.node_input(site.id, 2) else { return Some(site.group(None, y)) };
-    let plain = |name: &str| attrs.float(name).is_none_or(|x| x == 1.0);
+    let plain = |name: &str| attrs.float(name).is_none_or(|x| (x - 1.0).abs() == 0.0);
     if !plain("alpha") || !plain("beta") {
         return None;
     }
@@ -328,13 +328,7 @@ fn reader(graph: &Graph, result: ValueId) -> Reader<'_> {
 /// The grid of a `QuantizeLinear` after a group: one for all.
 fn grid_of_result(graph: &Graph, id: NodeId) -> Option<Grid> {
     let codes = graph.node_output(id, 0)?;
-    let grid = match graph.node_input(id, 2) {
-        Some(_) => Grid::of(graph, id)?,
-        None => {
-            let scales = graph.constant_input(id, 1)?.to_vec()?;
-            Grid { zeros: vec![0; scales.len()], scales, axis: 0, dtype: DType::Uint8 }
-        }
-    };
+    let grid = Grid::of(graph, id)?;
     let grid = if turns_unsigned(graph, codes) { grid.unsigned() } else { grid };
     grid.is_whole().then_some(grid)
 }

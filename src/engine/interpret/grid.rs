@@ -79,13 +79,11 @@ impl Grid {
 
     /// Runs of elements that share a scale: the scale and zero point of each, in order, and their length.
     fn runs(&self, dims: &[u64], len: usize) -> Option<(usize, impl Iterator<Item = (f32, i16)> + '_)> {
-        let size = match self.is_whole() {
-            true => len,
-            false => {
-                let rest = dims.get(self.axis..)?;
-                let fits = *rest.first()? == self.scales.len() as u64;
-                fits.then(|| rest[1..].iter().product::<u64>() as usize)?
-            }
+        let size = if self.is_whole() {
+            len
+        } else {
+            let (own, inner) = dims.get(self.axis..)?.split_first()?;
+            (*own == self.scales.len() as u64).then(|| inner.iter().product::<u64>() as usize)?
         };
         Some((size.max(1), self.scales.iter().copied().zip(self.zeros.iter().copied()).cycle()))
     }
@@ -122,13 +120,19 @@ impl Grid {
 
 /// The type of the codes of a node without a zero point.
 fn without_zero(graph: &Graph, id: NodeId) -> Option<DType> {
-    let codes = graph.node_input(id, 0).filter(|_| graph.node(id).is("DequantizeLinear"))?;
-    if let Some(data) = graph.constant(codes) {
-        return Some(data.dtype());
+    let node = graph.node(id);
+    if node.is("QuantizeLinear") {
+        let asked = node.attrs.int("output_dtype").filter(|&code| code != 0);
+        return asked.map_or(Some(DType::Uint8), |code| DType::from_code(i32::try_from(code).ok()?));
     }
-    let made = graph.producer(codes).and_then(|(from, _)| {
-        let quantizes = graph.node(from).is("QuantizeLinear");
-        quantizes.then(|| graph.constant_input(from, 2).map_or(DType::Uint8, TensorData::dtype))
-    });
-    made.or_else(|| graph.value(codes).ty.dtype())
+    let codes = graph.node_input(id, 0)?;
+    let made = graph.producer(codes).filter(|(from, _)| graph.node(*from).is("QuantizeLinear"));
+    match (graph.constant(codes), made) {
+        (Some(data), _) => Some(data.dtype()),
+        (None, Some((from, _))) => match graph.constant_input(from, 2) {
+            Some(zero) => Some(zero.dtype()),
+            None => without_zero(graph, from),
+        },
+        (None, None) => graph.value(codes).ty.dtype(),
+    }
 }

@@ -3,6 +3,8 @@
 //! It does nothing clever, so that it can be trusted: no fusion, no reordering, one thread. Control flow, sequences,
 //! optionals and the model's own functions are carried out here; every other operator is one call of a kernel. What it
 //! lacks is [`EngineError::Unsupported`] with the operator's name.
+//!
+//! With an [`Arithmetic`] it runs quantized models as their target does: groups of nodes on integers.
 
 mod bodies;
 mod frame;

@@ -14,25 +14,31 @@ type Outputs = Result<Vec<TensorData>, EngineError>;
 /// The domain of onnxruntime's own operators.
 pub(crate) const MICROSOFT: &str = "com.microsoft";
 
+type Kernel = fn(&NodeCall<'_>, Arithmetic) -> Outputs;
+
+/// The operators by domain and name.
+const TABLE: &[(&str, &str, Kernel)] = &[
+    ("", "MatMulInteger", matmul::matmul_integer),
+    ("", "QLinearConv", conv::qlinear_conv),
+    ("", "QLinearMatMul", matmul::qlinear_matmul),
+    (MICROSOFT, "DynamicQuantizeMatMul", matmul::dynamic_quantize_matmul),
+    (MICROSOFT, "MatMulIntegerToFloat", matmul::to_float),
+    (MICROSOFT, "QGemm", matmul::qgemm),
+    (MICROSOFT, "QLinearAdd", |call, _| elementwise::binary(call, true)),
+    (MICROSOFT, "QLinearAveragePool", |call, _| elementwise::unary(call, "AveragePool")),
+    (MICROSOFT, "QLinearConcat", |call, _| elementwise::concat(call)),
+    (MICROSOFT, "QLinearGlobalAveragePool", |call, _| elementwise::unary(call, "GlobalAveragePool")),
+    (MICROSOFT, "QLinearLeakyRelu", |call, _| elementwise::unary(call, "LeakyRelu")),
+    (MICROSOFT, "QLinearMul", |call, _| elementwise::binary(call, false)),
+    (MICROSOFT, "QLinearSigmoid", |call, _| elementwise::unary(call, "Sigmoid")),
+    (MICROSOFT, "QLinearSoftmax", |call, _| elementwise::softmax(call)),
+];
+
 /// Evaluates an operator on codes; `None` for any other.
 pub(crate) fn eval(call: &NodeCall<'_>, arithmetic: Arithmetic) -> Option<Outputs> {
-    match (&*call.op.domain, &*call.op.name) {
-        ("", "MatMulInteger") => Some(matmul::matmul_integer(call, arithmetic)),
-        ("", "QLinearConv") => Some(conv::qlinear_conv(call, arithmetic)),
-        ("", "QLinearMatMul") => Some(matmul::qlinear_matmul(call, arithmetic)),
-        (MICROSOFT, "DynamicQuantizeMatMul") => Some(matmul::dynamic_quantize_matmul(call, arithmetic)),
-        (MICROSOFT, "MatMulIntegerToFloat") => Some(matmul::to_float(call, arithmetic)),
-        (MICROSOFT, "QLinearAdd") => Some(elementwise::binary(call, true)),
-        (MICROSOFT, "QLinearAveragePool") => Some(elementwise::unary(call, "AveragePool")),
-        (MICROSOFT, "QLinearConcat") => Some(elementwise::concat(call)),
-        (MICROSOFT, "QLinearGlobalAveragePool") => Some(elementwise::unary(call, "GlobalAveragePool")),
-        (MICROSOFT, "QLinearLeakyRelu") => Some(elementwise::unary(call, "LeakyRelu")),
-        (MICROSOFT, "QLinearMul") => Some(elementwise::binary(call, false)),
-        (MICROSOFT, "QLinearSigmoid") => Some(elementwise::unary(call, "Sigmoid")),
-        (MICROSOFT, "QLinearSoftmax") => Some(elementwise::softmax(call)),
-        (MICROSOFT, "QGemm") => Some(matmul::qgemm(call, arithmetic)),
-        _ => None,
-    }
+    let is =
+        |(domain, name, _): &&(&str, &str, Kernel)| *domain == &*call.op.domain && *name == &*call.op.name;
+    TABLE.iter().find(is).map(|(_, _, kernel)| kernel(call, arithmetic))
 }
 
 /// The elements of an 8-bit tensor.
@@ -188,3 +194,6 @@ fn bias(call: &NodeCall<'_>, slot: usize, count: usize) -> Result<Option<Vec<i32
     }
     Err(call.invalid(format_args!("a bias of {} for {count} channels", items.len())))
 }
+
+#[cfg(test)]
+mod tests;
