@@ -212,8 +212,8 @@ mod tests {
         assert_eq!((&once.counts, once.exponent), (&reversed.counts, reversed.exponent));
         assert_eq!(once.total, 40_002);
         assert_eq!(
-            once.counts.iter().sum::<u64>(),
-            40_002 - items.iter().filter(|x| **x == 0.0).count() as u64
+            once.counts.iter().map(|&n| n as usize).sum::<usize>(),
+            40_002 - items.iter().filter(|x| **x == 0.0).count()
         );
     }
 
