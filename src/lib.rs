@@ -43,6 +43,7 @@ pub mod schema;
 
 pub use calibrate::{Loss, Samples};
 pub use data::{DataError, DataSource, Dataset};
+pub use engine::arithmetic::Arithmetic;
 pub use engine::inputs::{DefaultDims, InputPlan, fed};
 pub use engine::verify::{Outcome, Verification};
 pub use engine::{Bindings, DEFAULT as DEFAULT_ENGINE, Engine, EngineError, by_name as engine_by_name};

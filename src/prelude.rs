@@ -13,6 +13,7 @@ pub use crate::ir::{
 pub use crate::math::compensate::round_rows;
 pub use crate::math::histogram::Histogram;
 pub use crate::math::linalg::Moments;
+pub use crate::math::saturation;
 pub use crate::pass::{
     Accumulation, ActivationType, BiasForm, Family, LayerReport, Limits, Pass, PassContext, PassMeta,
     Profile, Rule, Summary, Target, WeightOnly, WeightType,

@@ -71,7 +71,7 @@ fn verifier(model: &Model, batch: u64) -> Verifier<'_> {
         tolerance: Tolerance { rtol: Some(1e-4), atol: Some(1e-4) },
         ..VerifyOptions::default()
     };
-    Verifier::new(model, &Interpreter { limit: 1 << 32 }, &options)
+    Verifier::new(model, &Interpreter { limit: 1 << 32, arithmetic: None }, &options)
 }
 
 /// Runs a set of passes and says what is wrong with the result.

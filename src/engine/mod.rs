@@ -1,5 +1,6 @@
 //! Engines: what can evaluate one node on constants, and run whole models.
 
+pub mod arithmetic;
 pub mod compare;
 pub mod fold;
 mod hints;

@@ -3,3 +3,4 @@
 pub mod compensate;
 pub mod histogram;
 pub mod linalg;
+pub mod saturation;

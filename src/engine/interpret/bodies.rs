@@ -43,12 +43,12 @@ impl Machine<'_> {
 
     fn branch(&self, step: &Step<'_>) -> Result<Vec<Runtime>, EngineError> {
         let name = if step.need(0)?.int()? != 0 { "then_branch" } else { "else_branch" };
-        self.body(&Plan::of(graph(step, name)?)?, Vec::new(), step)
+        self.body(&self.plan(graph(step, name)?)?, Vec::new(), step)
     }
 
     fn repeat(&self, step: &Step<'_>) -> Result<Vec<Runtime>, EngineError> {
         let body = graph(step, "body")?;
-        let plan = Plan::of(body)?;
+        let plan = self.plan(body)?;
         let limit = step.input(0).map(Runtime::int).transpose()?;
         let condition = step.input(1).map(Runtime::int).transpose()?;
         let mut go_on = condition.is_none_or(|c| c != 0);
@@ -139,7 +139,7 @@ impl Machine<'_> {
 
     fn scan(&self, step: &Step<'_>) -> Result<Vec<Runtime>, EngineError> {
         let body = graph(step, "body")?;
-        let plan = Plan::of(body)?;
+        let plan = self.plan(body)?;
         let wrong = || EngineError::Invalid("num_scan_inputs does not fit the inputs".to_owned());
         let scanned = step.attrs.int("num_scan_inputs").and_then(|n| usize::try_from(n).ok());
         let scanned = scanned.filter(|&n| n > 0).ok_or_else(wrong)?;

@@ -2,9 +2,12 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::collections::HashMap;
 
+use super::fused::{Work, groups};
 use super::value::{Runtime, dense};
 use super::{NAME, unsupported};
+use crate::engine::arithmetic::Arithmetic;
 use crate::engine::{EngineError, NodeCall, kernels};
 use crate::ir::{
     AttrValue, Attrs, Function, Graph, Model, Node, NodeId, OpName, Origin, TensorData, ValueId,
@@ -22,10 +25,12 @@ pub(super) struct Plan<'m> {
     pub(super) graph: &'m Graph,
     order: Vec<NodeId>,
     reads: Vec<u32>,
+    /// What is computed on integers.
+    groups: HashMap<NodeId, Work>,
 }
 
 impl<'m> Plan<'m> {
-    pub(super) fn of(graph: &'m Graph) -> Result<Self, EngineError> {
+    fn of(graph: &'m Graph, arithmetic: Option<Arithmetic>) -> Result<Self, EngineError> {
         let order = graph.order().map_err(|e| EngineError::Invalid(e.to_string()))?;
         let mut reads = vec![0; graph.index_bound()];
         for value in graph.values() {
@@ -34,7 +39,8 @@ impl<'m> Plan<'m> {
                 *slot = kept;
             }
         }
-        Ok(Self { graph, order, reads })
+        let groups = if arithmetic.is_some() { groups(graph) } else { HashMap::new() };
+        Ok(Self { graph, order, reads, groups })
     }
 }
 
@@ -104,6 +110,7 @@ impl<'f> Frame<'f> {
 pub(super) struct Machine<'m> {
     pub(super) model: &'m Model,
     pub(super) limit: u64,
+    pub(super) arithmetic: Option<Arithmetic>,
     /// How many nodes have been run.
     pub(super) steps: &'m Cell<u64>,
 }
@@ -130,6 +137,11 @@ impl Step<'_> {
 }
 
 impl Machine<'_> {
+    /// How a graph is run.
+    pub(super) fn plan<'g>(&self, graph: &'g Graph) -> Result<Plan<'g>, EngineError> {
+        Plan::of(graph, self.arithmetic)
+    }
+
     /// Runs a graph whose inputs are set; returns its outputs.
     pub(super) fn run(
         &self,
@@ -143,6 +155,8 @@ impl Machine<'_> {
         self.count_step()?;
         let graph = plan.graph;
         let mut left = plan.reads.clone();
+        // Nodes that another took the place of, and the input that holds the result.
+        let mut taken: HashMap<NodeId, usize> = HashMap::new();
         for &id in &plan.order {
             self.count_step()?;
             let node = graph.node(id);
@@ -156,7 +170,11 @@ impl Machine<'_> {
                 let attrs = frame.attrs(node);
                 let step =
                     Step { node, attrs: &attrs, inputs: &inputs, wanted: &wanted, frame: &frame, depth };
-                self.step(&step).map_err(|error| within(node, error))?
+                let made = match taken.get(&id) {
+                    Some(&slot) => step.need(slot).map(|made| vec![made.clone()]),
+                    None => self.integer_step(plan.groups.get(&id), &step, &mut taken),
+                };
+                made.map_err(|error| within(node, error))?
             };
             let mut made = made.into_iter();
             for value in outputs {
@@ -186,6 +204,19 @@ impl Machine<'_> {
             return Ok(());
         }
         Err(unsupported(format!("a run of more than {MAX_STEPS} nodes")))
+    }
+
+    /// A node that may be computed on integers.
+    fn integer_step(
+        &self,
+        work: Option<&Work>,
+        step: &Step<'_>,
+        taken: &mut HashMap<NodeId, usize>,
+    ) -> Result<Vec<Runtime>, EngineError> {
+        let Some(work) = work else { return self.step(step) };
+        let Some((made, place)) = self.on_codes(work, step)? else { return self.step(step) };
+        taken.extend(place);
+        Ok(vec![Runtime::Tensor(made)])
     }
 
     fn step(&self, step: &Step<'_>) -> Result<Vec<Runtime>, EngineError> {
@@ -222,7 +253,9 @@ impl Machine<'_> {
         inputs: &[Option<&TensorData>],
         outputs: &[bool],
     ) -> Result<Vec<TensorData>, EngineError> {
-        kernels::eval(&NodeCall { op, attrs, inputs, outputs, limit: self.limit })
+        let call = NodeCall { op, attrs, inputs, outputs, limit: self.limit };
+        let made = self.arithmetic.and_then(|arithmetic| kernels::integer::eval(&call, arithmetic));
+        made.unwrap_or_else(|| kernels::eval(&call))
     }
 
     /// One call of a kernel of the standard with one output.
@@ -251,7 +284,7 @@ impl Machine<'_> {
             }
         }
         // An output that the call does not ask for may be one that it cannot make, for want of an optional input.
-        self.run(&Plan::of(&function.graph)?, frame, step.depth + 1)
+        self.run(&self.plan(&function.graph)?, frame, step.depth + 1)
     }
 }
 

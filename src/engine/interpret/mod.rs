@@ -3,9 +3,14 @@
 //! It does nothing clever, so that it can be trusted: no fusion, no reordering, one thread. Control flow, sequences,
 //! optionals and the model's own functions are carried out here; every other operator is one call of a kernel. What it
 //! lacks is [`EngineError::Unsupported`] with the operator's name.
+//!
+//! With an [`Arithmetic`] it runs quantized models as their target does: groups of nodes on integers.
 
 mod bodies;
 mod frame;
+mod fused;
+mod grid;
+mod integer;
 mod sequence;
 #[cfg(test)]
 mod tests;
@@ -15,6 +20,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::arithmetic::Arithmetic;
 use super::inputs::fed;
 use super::{Bindings, Engine, EngineError, Session};
 use crate::ir::{Dim, Model, TensorData, Value};
@@ -29,11 +35,21 @@ const NAME: &str = "reference";
 pub struct Interpreter {
     /// The most bytes that one value may take.
     pub limit: u64,
+    /// Whose integer kernels are computed as they would; without, every node is computed as the standard says.
+    pub arithmetic: Option<Arithmetic>,
 }
 
 impl Default for Interpreter {
     fn default() -> Self {
-        Self { limit: 1 << 32 }
+        Self { limit: 1 << 32, arithmetic: None }
+    }
+}
+
+impl Interpreter {
+    /// Runs quantized models as onnxruntime would on an x86 CPU of this arithmetic: `Conv`, `MatMul` and `Gemm` between
+    /// `DequantizeLinear` and `QuantizeLinear`, and the operators on codes that it makes of them, on integers.
+    pub fn with_arithmetic(arithmetic: Arithmetic) -> Self {
+        Self { arithmetic: Some(arithmetic), ..Self::default() }
     }
 }
 
@@ -44,14 +60,14 @@ impl Engine for Interpreter {
 
     fn prepare(&self, model: &Model, dims: &Bindings) -> Result<Box<dyn Session>, EngineError> {
         model.graph.order().map_err(|e| EngineError::Invalid(e.to_string()))?;
-        Ok(Box::new(Prepared { model: Arc::new(model.clone()), dims: dims.clone(), limit: self.limit }))
+        Ok(Box::new(Prepared { model: Arc::new(model.clone()), dims: dims.clone(), engine: *self }))
     }
 }
 
 struct Prepared {
     model: Arc<Model>,
     dims: Bindings,
-    limit: u64,
+    engine: Interpreter,
 }
 
 impl Session for Prepared {
@@ -67,12 +83,13 @@ impl Session for Prepared {
             admit(graph.value(id), data, &mut sizes)?;
         }
         let steps = Cell::new(0);
-        let machine = Machine { model: &self.model, limit: self.limit, steps: &steps };
+        let Interpreter { limit, arithmetic } = self.engine;
+        let machine = Machine { model: &self.model, limit, arithmetic, steps: &steps };
         let mut frame = Frame::new(graph, None, None);
         for (&id, data) in wanted.iter().zip(inputs) {
             frame.set(id, Runtime::Tensor(data.clone()));
         }
-        let plan = frame::Plan::of(graph)?;
+        let plan = machine.plan(graph)?;
         let outputs = machine.run(&plan, frame, 0)?;
         let name = |at: usize| graph.outputs().get(at).map_or("", |&v| graph.value(v).name.as_str());
         let tensor = |(at, value)| match value {

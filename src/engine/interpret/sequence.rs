@@ -1,7 +1,7 @@
 //! Operators on sequences and optionals.
 
 use super::bodies::graph;
-use super::frame::{Machine, Plan, Step};
+use super::frame::{Machine, Step};
 use super::value::Runtime;
 use crate::engine::EngineError;
 use crate::ir::{Attrs, TensorData};
@@ -105,7 +105,7 @@ impl Machine<'_> {
 
     fn map_sequence(&self, step: &Step<'_>) -> Result<Vec<Runtime>, EngineError> {
         let body = graph(step, "body")?;
-        let plan = Plan::of(body)?;
+        let plan = self.plan(body)?;
         let length = step.need(0)?.items()?.len();
         let mut results: Vec<Vec<Runtime>> = vec![Vec::new(); body.outputs().len()];
         for at in 0..length {

@@ -69,7 +69,7 @@ impl Layout {
     }
 
     /// For every cell of the kernel, the places where it is not in the padding.
-    fn cells(&self) -> Vec<Vec<Run>> {
+    pub(super) fn cells(&self) -> Vec<Vec<Run>> {
         let kernel: Vec<u64> = self.axes.iter().map(|a| a.kernel as u64).collect();
         let mut walk = Odometer::new(&kernel);
         let mut cells = Vec::new();
@@ -79,7 +79,7 @@ impl Layout {
         cells
     }
 
-    fn step(&self) -> usize {
+    pub(super) fn step(&self) -> usize {
         self.axes.last().map_or(1, |a| a.stride as usize)
     }
 

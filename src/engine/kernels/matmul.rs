@@ -56,20 +56,20 @@ pub(super) fn add_row<T: Ring>(to: &mut [T], row: &[T], w: T) {
 }
 
 /// How two tensors multiply as (stacks of) matrices.
-struct Shapes {
-    m: usize,
-    k: usize,
-    n: usize,
+pub(super) struct Shapes {
+    pub(super) m: usize,
+    pub(super) k: usize,
+    pub(super) n: usize,
     /// Dims of the stack.
-    stack: Vec<u64>,
+    pub(super) stack: Vec<u64>,
     /// Strides of either operand over the stack, in matrices.
-    a: Vec<isize>,
-    b: Vec<isize>,
-    out: Vec<u64>,
+    pub(super) a: Vec<isize>,
+    pub(super) b: Vec<isize>,
+    pub(super) out: Vec<u64>,
 }
 
 impl Shapes {
-    fn new(call: &NodeCall<'_>, a: &[u64], b: &[u64]) -> Result<Self, EngineError> {
+    pub(super) fn new(call: &NodeCall<'_>, a: &[u64], b: &[u64]) -> Result<Self, EngineError> {
         let wrong = || call.invalid(format_args!("{a:?} and {b:?} do not multiply"));
         let ([.., ak], [b_lead @ .., last]) = (a, b) else { return Err(wrong()) };
         let (m, a_stack) = match a {
@@ -137,7 +137,7 @@ fn matmul(call: &NodeCall<'_>) -> Outputs {
 }
 
 /// A matrix, and its dims, transposed if told.
-fn turned<T: Copy>(
+pub(super) fn turned<T: Copy>(
     call: &NodeCall<'_>,
     items: Vec<T>,
     dims: &[u64],

@@ -23,6 +23,7 @@ mod einsum;
 mod gather;
 mod generate;
 mod index;
+pub(crate) mod integer;
 mod linear_attention;
 mod loss;
 mod matmul;
