@@ -37,6 +37,9 @@ impl Judge<'_> {
     }
 }
 
+/// Batches that are judged by: more say the same.
+const ENOUGH: usize = 32;
+
 /// The signal to noise ratio of every pair on the samples, in dB; `None` where both are equal, or all is zero.
 pub(super) fn ratios(
     before: &Model,
@@ -50,7 +53,7 @@ pub(super) fn ratios(
     let (old, new): (Vec<_>, Vec<_>) = pairs.iter().map(|p| (p.before, p.after)).unzip();
     let mut judges: Vec<_> = pairs.iter().map(|pair| Judge { pair, signal: 0.0, noise: 0.0 }).collect();
     let taps = [Tap { model: before, values: &old }, Tap { model: after, values: &new }];
-    samples.observe_all(&taps, &mut judges, Judge::see)?;
+    samples.few(ENOUGH).observe_all(&taps, &mut judges, Judge::see)?;
     let ratio = |judge: Judge<'_>| 10.0 * (judge.signal / judge.noise).log10();
     Ok(judges.into_iter().map(|judge| Some(ratio(judge)).filter(|r| r.is_finite())).collect())
 }

@@ -11,7 +11,7 @@ use super::layer::{Layer, Weight};
 const WIDEST: usize = 2304;
 
 /// Rows that are taken for every element of a row, over all samples: more tell little.
-const ROWS_EACH: usize = 16;
+const ROWS_EACH: usize = 6;
 
 /// Rows that are taken even where a row has few elements.
 const LEAST_ROWS: usize = 8192;

@@ -81,14 +81,11 @@ impl Seen {
         let (mut lows, mut highs) = (vec![0f32; channels], vec![0f32; channels]);
         for (at, part) in items.chunks(inner.max(1)).enumerate() {
             let channel = at % channels;
-            let (mut low, mut high, mut squares) = (0f32, 0f32, 0f64);
-            for &x in part {
-                if !x.is_finite() {
-                    return Err(format!("a number is {x}"));
-                }
-                low = low.min(x);
-                high = high.max(x);
-                squares += f64::from(x) * f64::from(x);
+            let (low, high, squares) = extremes(part);
+            if !squares.is_finite()
+                && let Some(x) = part.iter().find(|x| !x.is_finite())
+            {
+                return Err(format!("a number is {x}"));
             }
             if let Some(histogram) = self.histograms.get_mut(channel) {
                 histogram.add(part);
@@ -225,6 +222,23 @@ impl Seen {
         self.lows.iter_mut().for_each(|x| *x = x.max(low));
         self.highs.iter_mut().for_each(|x| *x = x.min(high));
     }
+}
+
+/// The smallest number or 0, the largest or 0, and the sum of squares. Sums of 64 squares are kept in f32.
+fn extremes(items: &[f32]) -> (f32, f32, f64) {
+    let (mut low, mut high, mut squares) = ([0f32; 8], [0f32; 8], 0f64);
+    for block in items.chunks(512) {
+        let mut sums = [0f32; 8];
+        for part in block.chunks(8) {
+            for (lane, &x) in part.iter().enumerate() {
+                low[lane] = if x < low[lane] { x } else { low[lane] };
+                high[lane] = if x > high[lane] { x } else { high[lane] };
+                sums[lane] += x * x;
+            }
+        }
+        squares += sums.iter().map(|&s| f64::from(s)).sum::<f64>();
+    }
+    (low.into_iter().fold(0.0, f32::min), high.into_iter().fold(0.0, f32::max), squares)
 }
 
 /// What reads a quantized value.

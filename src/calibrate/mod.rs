@@ -37,6 +37,7 @@ pub struct Samples<'a> {
 pub type Told<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
 /// Batches of samples.
+#[derive(Clone)]
 enum Batches {
     Held(Vec<Tensors>),
     /// Those of a data set with these numbers, each read when it is asked for.
@@ -135,6 +136,19 @@ impl<'a> Samples<'a> {
         self.held_out = Batches::Read(data.clone(), (0..data.batches()).collect());
         self.warnings.extend_from_slice(data.warnings());
         self
+    }
+
+    /// The first batches to measure with, so many at most, and none to judge by.
+    #[must_use]
+    pub fn few(&self, count: usize) -> Self {
+        let calibration = match &self.calibration {
+            Batches::Held(batches) => Batches::Held(batches.iter().take(count).cloned().collect()),
+            Batches::Read(data, numbers) => {
+                Batches::Read(data.clone(), numbers.iter().take(count).copied().collect())
+            }
+        };
+        let (bindings, held_out) = (self.bindings.clone(), Batches::Held(Vec::new()));
+        Self { engine: self.engine, bindings, calibration, held_out, warnings: Vec::new(), told: self.told }
     }
 
     /// Tells how far every pass over the samples is.
