@@ -14,6 +14,7 @@ const WIDEST: usize = 2304;
 const ROWS_EACH: usize = 16;
 
 /// The second moments of what the weights of a layer are multiplied with, group by group.
+#[derive(Clone)]
 pub(super) struct Inputs {
     window: Window,
     groups: Vec<Moments>,
@@ -21,6 +22,7 @@ pub(super) struct Inputs {
 }
 
 /// How a convolution looks at its input; for a matrix product, a window of one.
+#[derive(Clone)]
 struct Window {
     kernel: Vec<usize>,
     strides: Vec<usize>,
@@ -32,6 +34,7 @@ struct Window {
     conv: bool,
 }
 
+#[derive(Clone)]
 enum Pads {
     /// Before each axis.
     Given(Vec<i64>, Vec<i64>),
@@ -67,7 +70,7 @@ impl Inputs {
 
     /// Looks at one more input of the layer.
     pub fn see(&mut self, tensor: &TensorData) -> Result<(), String> {
-        let items = tensor.to_vec::<f32>().ok_or("not float32")?;
+        let items = floats(tensor).ok_or("neither float32 nor float16")?;
         let dims: Vec<usize> = tensor.dims().iter().map(|&d| d as usize).collect();
         if !self.window.conv {
             let width = self.window.channels;
@@ -124,6 +127,15 @@ impl Inputs {
         (products, mean)
     }
 
+    /// Takes in what another layer multiplies the same weight with.
+    pub fn join(&mut self, other: &Self) {
+        for (own, other) in self.groups.iter_mut().zip(&other.groups) {
+            own.squares += &other.squares;
+            own.sums.iter_mut().zip(&other.sums).for_each(|(a, b)| *a += b);
+            own.count += other.count;
+        }
+    }
+
     /// How many groups of channels there are.
     pub fn groups(&self) -> usize {
         self.groups.len()
@@ -133,6 +145,12 @@ impl Inputs {
     pub fn is_empty(&self) -> bool {
         self.groups.iter().all(|g| g.count == 0)
     }
+}
+
+/// The elements of a float tensor in float32.
+pub(super) fn floats(tensor: &TensorData) -> Option<Vec<f32>> {
+    let wide = || Some(tensor.to_f64s()?.iter().map(|&x| x as f32).collect());
+    tensor.to_vec::<f32>().or_else(wide)
 }
 
 impl Window {

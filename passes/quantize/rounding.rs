@@ -58,7 +58,7 @@ impl Rounded {
             let factors: Vec<f64> = (0..part[0].len()).map(|at| factor(first, at)).collect();
             let (products, mean) = inputs.of_group(group, &factors, centred);
             let step = |row: usize| f64::from(steps.by_row[first + row]);
-            let value = |row: usize, x: f64| {
+            let value = |row: usize, _: usize, x: f64| {
                 f64::from(nearest(x, steps.by_row[first + row], steps.bounds)) * step(row)
             };
             let found = round_rows(part, &products, DAMPING, value);
