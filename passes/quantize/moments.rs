@@ -13,12 +13,16 @@ const WIDEST: usize = 2304;
 /// Rows that are taken for every element of a row, over all samples: more tell little.
 const ROWS_EACH: usize = 16;
 
+/// The fewest rows that are taken over all samples, where there are as many.
+const ROWS: usize = 8192;
+
 /// The second moments of what the weights of a layer are multiplied with, group by group.
 #[derive(Clone)]
 pub(super) struct Inputs {
     window: Window,
     groups: Vec<Moments>,
     rows_a_batch: usize,
+    batches: usize,
 }
 
 /// How a convolution looks at its input; for a matrix product, a window of one.
@@ -64,8 +68,8 @@ impl Inputs {
             }
         };
         let groups = vec![Moments::new(width); window.group];
-        let rows_a_batch = (width * ROWS_EACH).div_ceil(batches.max(1)).max(1);
-        Some(Self { window, groups, rows_a_batch })
+        let rows_a_batch = (width * ROWS_EACH).max(ROWS).div_ceil(batches.max(1));
+        Some(Self { window, groups, rows_a_batch, batches: 0 })
     }
 
     /// Looks at one more input of the layer.
@@ -75,8 +79,9 @@ impl Inputs {
         if !self.window.conv {
             let width = self.window.channels;
             let rows = items.len() / width;
-            let step = rows.div_ceil(self.rows_a_batch).max(1);
-            let taken: Vec<f32> = items.chunks_exact(width).step_by(step).flatten().copied().collect();
+            let (start, step) = self.taken(rows);
+            let taken: Vec<f32> =
+                items.chunks_exact(width).skip(start).step_by(step).flatten().copied().collect();
             self.add(0, &taken, width);
             return Ok(());
         }
@@ -89,12 +94,12 @@ impl Inputs {
         let spatial = &rest[1..];
         let Some((starts, sizes)) = self.window.outputs(spatial) else { return Ok(()) };
         let positions: usize = sizes.iter().product::<usize>() * batch;
-        let step = positions.div_ceil(self.rows_a_batch).max(1);
+        let (start, step) = self.taken(positions);
         let plane: usize = spatial.iter().product();
         let width = self.window.channels * self.window.kernel.iter().product::<usize>();
         for group in 0..self.window.group {
             let mut taken = Vec::with_capacity(positions.div_ceil(step) * width);
-            for at in (0..positions).step_by(step) {
+            for at in (start..positions).step_by(step) {
                 let image = at / sizes.iter().product::<usize>();
                 let base = (image * rest[0] + group * self.window.channels) * plane;
                 let corner = self.window.corner(at, &starts, &sizes);
@@ -107,6 +112,15 @@ impl Inputs {
             self.add(group, &taken, width);
         }
         Ok(())
+    }
+
+    /// Which of the places of a batch are taken: the first, and the distance. It is another first one in every batch, by
+    /// the golden ratio, so that all places have their turn, edges and middle alike.
+    fn taken(&mut self, places: usize) -> (usize, usize) {
+        let step = places.div_ceil(self.rows_a_batch).max(1);
+        let turn = (self.batches as f64 * 0.618_033_988_749_895).fract();
+        self.batches += 1;
+        ((turn * step as f64) as usize, step)
     }
 
     fn add(&mut self, group: usize, taken: &[f32], width: usize) {
