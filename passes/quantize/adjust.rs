@@ -36,17 +36,19 @@ impl Adjust {
         let blocks = layout.blocks(width);
         let groups = inputs.map_or(1, |(inputs, _)| inputs.groups());
         let each = (rows.items.len() / groups.max(1)).max(1);
-        let seen: Vec<Option<Seen>> = (0..groups).map(|group| Some(Seen::of(inputs?, group, width))).collect();
+        let seen: Vec<Option<Seen>> =
+            (0..groups).map(|group| Some(Seen::of(inputs?, group, width))).collect();
         let of_row = |row: usize| seen.get(row / each).and_then(Option::as_ref);
         let mut grids = if layout.scales == Scales::Tensor {
             let grid = self.common(rows, of_row);
             vec![grid; rows.items.len()]
         } else {
             let places = places(&blocks);
-            let parts: Vec<Vec<Array2<f64>>> = (seen.iter().flatten())
-                .map(|s| places.iter().map(|p| s.within(p)).collect())
-                .collect();
-            let row = |(at, items): (usize, &Vec<f64>)| self.row(items, &places, parts.get(at / each).map(Vec::as_slice));
+            let parts: Vec<Vec<Array2<f64>>> =
+                (seen.iter().flatten()).map(|s| places.iter().map(|p| s.within(p)).collect()).collect();
+            let row = |(at, items): (usize, &Vec<f64>)| {
+                self.row(items, &places, parts.get(at / each).map(Vec::as_slice))
+            };
             rows.items.iter().enumerate().map(row).collect()
         };
         if self.rounding == Rounding::Nearest || inputs.is_none() {

@@ -1,7 +1,7 @@
 //! How a weight lies on grids of integers: which of its elements share a scale, and how it is stored.
 
-use crate::prelude::*;
 use crate::prelude::descent::RowGrid;
+use crate::prelude::*;
 
 use super::codes::{Rows, scatter};
 
@@ -190,7 +190,10 @@ impl Codes {
     /// The tensor of codes of a layout.
     pub fn tensor(&self, dims: &[u64], codes: &[f64]) -> Option<TensorData> {
         let bytes: Vec<u8> = match self.dtype.bits() {
-            4 => codes.chunks(2).map(|pair| pair.iter().rev().fold(0, |byte, &c| byte << 4 | nibble(c))).collect(),
+            4 => codes
+                .chunks(2)
+                .map(|pair| pair.iter().rev().fold(0, |byte, &c| byte << 4 | nibble(c)))
+                .collect(),
             _ => codes.iter().map(|&c| c as i64 as u8).collect(),
         };
         TensorData::new(self.dtype, dims, bytes).ok()

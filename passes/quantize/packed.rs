@@ -80,7 +80,8 @@ impl Packer<'_> {
         let dims = scope.add_constant(&format!("{name}_dims"), TensorData::vector(&dims))?;
         let inputs = [Some(flat), Some(dims)];
         let op = OpName::onnx("Reshape");
-        let unfold = NewOp { pass: self.pass, stands_for: &stands_for, op, attrs: Attrs::new(), inputs: &inputs };
+        let unfold =
+            NewOp { pass: self.pass, stands_for: &stands_for, op, attrs: Attrs::new(), inputs: &inputs };
         scope.produce(unfold, site.value).map(|_| ())
     }
 
@@ -105,7 +106,8 @@ impl Packer<'_> {
             inputs.extend(stored.iter().copied().take_while(Option::is_some));
             let stands_for = [reader.node];
             let op = OpName::new(MICROSOFT, "MatMulNBits");
-            let new = NewOp { pass: self.pass, stands_for: &stands_for, op, attrs: attrs.clone(), inputs: &inputs };
+            let new =
+                NewOp { pass: self.pass, stands_for: &stands_for, op, attrs: attrs.clone(), inputs: &inputs };
             let Some(output) = scope.graph.node_output(reader.node, 0) else { continue };
             let Some(bias) = scope.graph.node_input(reader.node, 2) else {
                 scope.exchange(reader.node, new, output)?;
@@ -115,7 +117,8 @@ impl Packer<'_> {
             let product = scope.append(new, &wish)?;
             let inputs = [Some(product), Some(bias)];
             let op = OpName::onnx("Add");
-            let add = NewOp { pass: self.pass, stands_for: &stands_for, op, attrs: Attrs::new(), inputs: &inputs };
+            let add =
+                NewOp { pass: self.pass, stands_for: &stands_for, op, attrs: Attrs::new(), inputs: &inputs };
             scope.exchange(reader.node, add, output)?;
         }
         scope.remove_if_dead(site.value);
@@ -151,7 +154,8 @@ impl Packer<'_> {
         let points: Vec<u8> = zeros.iter().flat_map(|row| pack_bits(row, bits)).collect();
         let default = f64::from(1u32 << (bits - 1));
         let given = zeros.iter().flatten().any(|&zero| zero != default);
-        let attrs = [("K", width as i64), ("N", rows as i64), ("bits", bits as i64), ("block_size", size as i64)];
+        let attrs =
+            [("K", width as i64), ("N", rows as i64), ("bits", bits as i64), ("block_size", size as i64)];
         let attrs = attrs.iter().fold(Attrs::new(), |attrs, &(name, value)| attrs.with(name, value));
         let attrs = match self.accuracy_level {
             Some(level) => attrs.with("accuracy_level", i64::from(level)),

@@ -128,7 +128,8 @@ impl Wanted {
         let unit = |name: &str| attrs.float(name).is_none_or(|x| x.to_bits() == 1f32.to_bits());
         let straight = attrs.int("transA").unwrap_or(0) == 0 && unit("alpha") && unit("beta");
         let plain = view.kind == Kind::Product && data.rank() == 2 && straight;
-        let channels = data.dims()[view.axis] * if view.kind == Kind::Transposed { view.group as u64 } else { 1 };
+        let channels =
+            data.dims()[view.axis] * if view.kind == Kind::Transposed { view.group as u64 } else { 1 };
         let (bias, result) = match view.kind {
             _ if is("MatMul") => added(graph, output, channels).unwrap_or((None, output)),
             Kind::Table => (None, output),
@@ -205,30 +206,30 @@ fn added(graph: &Graph, product: ValueId, channels: u64) -> Option<(Option<(Node
 impl Site {
     /// How its codes are stored by `DequantizeLinear`.
     ///
-    /// Blocks run along what is summed over: onnxruntime makes `MatMulNBits` of a product whose weight has them on axis 0,
-    /// so that a `Gemm` on a transposed weight gets its codes turned. Those of a `Conv` run over its window too, in a
+    /// Blocks run along what is summed over. onnxruntime makes `MatMulNBits` of a product whose weight has them on axis 0,
+    /// or scales on axis 1, so that a `Gemm` on a transposed weight gets its codes turned. The blocks of a `Conv` run over its window too, in a
     /// matrix that `Reshape` unfolds. Where one block holds a whole row, the row has one scale without blocks.
     pub fn layout(&self, dims: &[u64], granularity: Granularity, block: usize) -> Layout {
         let View { kind, axis, summed, .. } = self.view;
         let plain = |scales| Layout { dims: dims.to_vec(), axis, scales, reshape: None, transposed: false };
+        let turned =
+            |scales| Layout { dims: vec![dims[1], dims[0]], axis: 1, transposed: true, ..plain(scales) };
         let row: u64 = dims[1..].iter().product();
         let reach = if kind == Kind::Conv { row } else { dims[summed] };
+        let turns = kind == Kind::Product && axis == 0;
         match granularity {
             Granularity::PerTensor => plain(Scales::Tensor),
-            Granularity::PerChannel => plain(Scales::Channel),
-            Granularity::Block if reach <= block as u64 => plain(Scales::Channel),
-            Granularity::Block if kind == Kind::Conv && row > dims[summed] => Layout {
-                dims: vec![dims[0], row],
-                reshape: Some(dims.to_vec()),
-                ..plain(Scales::Block { axis: 1, size: block })
+            Granularity::Block if reach > block as u64 => match kind {
+                _ if turns => turned(Scales::Block { axis: 0, size: block }),
+                Kind::Conv if row > dims[summed] => Layout {
+                    dims: vec![dims[0], row],
+                    reshape: Some(dims.to_vec()),
+                    ..plain(Scales::Block { axis: 1, size: block })
+                },
+                _ => plain(Scales::Block { axis: summed, size: block }),
             },
-            Granularity::Block if kind == Kind::Product && axis == 0 => Layout {
-                dims: vec![dims[1], dims[0]],
-                axis: 1,
-                transposed: true,
-                ..plain(Scales::Block { axis: 0, size: block })
-            },
-            Granularity::Block => plain(Scales::Block { axis: summed, size: block }),
+            _ if turns => turned(Scales::Channel),
+            _ => plain(Scales::Channel),
         }
     }
 }

@@ -26,12 +26,12 @@ use super::sites::{Kind, Site, View, Wanted};
 ///
 /// **Forms.** `dequantize` puts a `DequantizeLinear` before the operator: any runtime of opset 13 runs that for 8 bits by
 /// tensor or channel, of opset 21 for 4 bits and blocks. `matmul-nbits` replaces matrix products by onnxruntime's own
-/// `MatMulNBits`. onnxruntime makes the same operator of a `MatMul` (or a `Gemm` with `transB = 0`) whose weight comes from
-/// a `DequantizeLinear`, 8 bits and 4, by channel or by blocks on axis 0: so a `Gemm` on a transposed weight gets its
-/// blocks turned. In a product made so, onnxruntime rounds activations to 8 bits in blocks (accuracy level 4) unless
-/// the session option `session.qdq_matmulnbits_accuracy_level` says `1`; in one that is in the file, its attribute
-/// `accuracy_level` decides, and without it onnxruntime computes in float32. A `Conv` has its weight dequantized at every
-/// run. [Measurements](../quantization.md#weights-alone).
+/// `MatMulNBits`. onnxruntime makes the same operator of a `MatMul`, or a `Gemm` without `transB`, whose weight comes from
+/// a `DequantizeLinear` with blocks on axis 0 or scales on axis 1: so a `Gemm` on a transposed weight gets its codes
+/// turned. In what it makes so, onnxruntime rounds activations to 8 bits in blocks (accuracy level 4) unless the session
+/// option `session.qdq_matmulnbits_accuracy_level` says `1`; in an operator that is in the file the attribute
+/// `accuracy_level` decides, and without it onnxruntime computes in float32. The weight of a `Conv` is dequantized at
+/// every run: a smaller file, and no faster. Measurements are in `docs/quantization.md`.
 ///
 /// **Samples** (`--data`) are not needed, and used where they are given: rounding then makes up for its errors on what
 /// the layer multiplies the weight with (GPTQ, then single codes and scales as long as that helps), scales go by it, and
@@ -57,8 +57,8 @@ pub struct QuantizeWeights {
     /// The attribute `accuracy_level` of `MatMulNBits`: the least precision of activations, 1 for float32, 2 for float16,
     /// 3 for bfloat16, 4 for int8, 0 for what the runtime likes.
     pub accuracy_level: Option<u8>,
-    /// How scales are chosen.
-    pub scales: ScaleSearch,
+    /// How scales are chosen; by default `mse` where samples are given, else `min-max`.
+    pub scales: Option<ScaleSearch>,
     /// How weights are rounded; by default `compensated` where samples are given, else `nearest`.
     pub rounding: Option<Rounding>,
     /// The fewest elements of a weight that is worth an operator more.
@@ -99,7 +99,7 @@ impl Default for QuantizeWeights {
             symmetric: None,
             form: None,
             accuracy_level: None,
-            scales: ScaleSearch::Mse,
+            scales: None,
             rounding: None,
             min_elements: 256,
             embeddings: false,
@@ -204,7 +204,11 @@ impl QuantizeWeights {
             "`accuracy-level` is {}; it is 0 to 4",
             self.accuracy_level.unwrap_or_default()
         );
-        let by_samples = if samples { Rounding::Compensated } else { Rounding::Nearest };
+        let (search, rounding) = if samples {
+            (ScaleSearch::Mse, Rounding::Compensated)
+        } else {
+            (ScaleSearch::MinMax, Rounding::Nearest)
+        };
         Ok(Choice {
             wanted: Wanted { embeddings: self.embeddings, min_elements: self.min_elements },
             weights: dtype,
@@ -213,8 +217,8 @@ impl QuantizeWeights {
             symmetric: self.symmetric.unwrap_or(dtype.is_signed_int()),
             form,
             accuracy_level: self.accuracy_level,
-            search: self.scales,
-            rounding: self.rounding.unwrap_or(by_samples),
+            search: self.scales.unwrap_or(search),
+            rounding: self.rounding.unwrap_or(rounding),
         })
     }
 }
@@ -318,7 +322,11 @@ impl Choice {
             Scales::Channel => "per channel".to_owned(),
             Scales::Block { size, .. } => format!("in blocks of {size}"),
         };
-        format!("float×{}{} {scales}", if self.weights.is_signed_int() { 's' } else { 'u' }, self.weights.bits())
+        format!(
+            "float×{}{} {scales}",
+            if self.weights.is_signed_int() { 's' } else { 'u' },
+            self.weights.bits()
+        )
     }
 
     /// Lets the model ask for the operators that it has now.
