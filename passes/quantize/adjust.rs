@@ -4,7 +4,7 @@ use ndarray::{Array2, Axis};
 
 use crate::prelude::descent::{Problem, RowGrid, fit_rows};
 
-use super::blocks::{Codes, Gridded, Layout, ScaleSearch, Scales};
+use super::blocks::{Codes, ErrorOf, Gridded, Layout, ScaleSearch, Scales};
 use super::codes::Rows;
 use super::moments::Inputs;
 use super::rounding::Rounding;
@@ -103,7 +103,7 @@ impl Adjust {
         products.outer_iter().enumerate().map(line).sum()
     }
 
-    fn searched<'e>(&self, error: &'e dyn Fn(&[f64]) -> f64) -> Option<&'e dyn Fn(&[f64]) -> f64> {
+    fn searched<'e, 'f>(&self, error: &'e ErrorOf<'f>) -> Option<&'e ErrorOf<'f>> {
         (self.search != ScaleSearch::MinMax).then_some(error)
     }
 }

@@ -138,10 +138,13 @@ const SHARES: std::ops::RangeInclusive<u32> = 16..=40;
 /// What the whole range is on that scale.
 const WHOLE: f64 = 40.0;
 
+/// The error that the gaps of a block's numbers make.
+pub(super) type ErrorOf<'e> = dyn Fn(&[f64]) -> f64 + 'e;
+
 impl Codes {
     /// The code of the middle.
     pub fn middle(&self) -> f64 {
-        ((self.bounds.0 + self.bounds.1) / 2.0).ceil()
+        f64::midpoint(self.bounds.0, self.bounds.1).ceil()
     }
 
     /// A step as it can be stored.
@@ -165,7 +168,7 @@ impl Codes {
     }
 
     /// The grid of a block: the finest that holds it; or one of the finer ones, where `error` is smallest.
-    pub fn grid(&self, items: &[f64], error: Option<&dyn Fn(&[f64]) -> f64>) -> (f64, (f64, f64)) {
+    pub fn grid(&self, items: &[f64], error: Option<&ErrorOf<'_>>) -> (f64, (f64, f64)) {
         let lo = items.iter().copied().fold(0.0, f64::min);
         let hi = items.iter().copied().fold(0.0, f64::max);
         let whole = self.holding((lo, hi));

@@ -153,7 +153,7 @@ impl Packer<'_> {
         let scale = TensorData::from_f64s(self.codes.scales, &[dims[0] * dims[1]], &steps)?;
         let points: Vec<u8> = zeros.iter().flat_map(|row| pack_bits(row, bits)).collect();
         let default = f64::from(1u32 << (bits - 1));
-        let given = zeros.iter().flatten().any(|&zero| zero != default);
+        let given = zeros.iter().flatten().any(|zero| (zero - default).abs() > 0.0);
         let attrs =
             [("K", width as i64), ("N", rows as i64), ("bits", bits as i64), ("block_size", size as i64)];
         let attrs = attrs.iter().fold(Attrs::new(), |attrs, &(name, value)| attrs.with(name, value));

@@ -136,7 +136,7 @@ impl Pass for QuantizeWeights {
         main_graph(model, cx, &mut |scope, cx| {
             let sites = choice.wanted.sites(scope, cx, &mut summary)?;
             let inputs = match samples.filter(|_| choice.measures()) {
-                Some(samples) => choice.observe(&before, &sites, samples)?,
+                Some(samples) => observe(&before, &sites, samples)?,
                 None => BTreeMap::new(),
             };
             for site in &sites {
@@ -235,29 +235,6 @@ impl Choice {
         Codes { dtype: self.weights, bounds, symmetric: self.symmetric, scales }
     }
 
-    /// Runs the model over the samples.
-    fn observe(&self, model: &Model, sites: &[Site], samples: &Samples<'_>) -> anyhow::Result<Known> {
-        let graph = &model.graph;
-        let (mut nodes, mut values, mut observers) = (Vec::new(), Vec::new(), Vec::new());
-        let batches = samples.count(Part::Calibration);
-        for site in sites {
-            for reader in &site.readers {
-                let plain = reader.plain || site.view.kind == Kind::Conv;
-                let rows = graph.constant(site.value).and_then(|d| Rows::of(d, site.view.axis));
-                let Some(rows) = rows.filter(|_| plain) else { continue };
-                let (layer, weight) = as_layer(site, reader.node, reader.result);
-                if let Some(inputs) = Inputs::of(graph, &layer, weight, &rows, batches) {
-                    nodes.push(reader.node);
-                    values.push(reader.input);
-                    observers.push(inputs);
-                }
-            }
-        }
-        let see = |inputs: &mut Inputs, seen: &TensorData| inputs.see(seen);
-        samples.observe(Tap { model, values: &values }, &mut observers, see)?;
-        Ok(nodes.into_iter().zip(observers).filter(|(_, inputs)| !inputs.is_empty()).collect())
-    }
-
     /// Stores a weight; `None` where that would not make it smaller.
     fn store(&self, scope: &mut Scope<'_>, site: &Site, known: &Known) -> Result<Option<Made>, IrError> {
         let data = scope.graph.constant(site.value).cloned();
@@ -284,13 +261,12 @@ impl Choice {
         }
         let product = self.form == WeightOnly::MatMulNBits && site.readers.iter().all(|r| r.plain);
         let packed = if product { packer.n_bits(scope, site, &layout, &made)? } else { None };
-        let (name, bytes) = match packed {
-            Some(bytes) => ("MatMulNBits ", bytes),
-            None => {
-                let bytes = stored.bytes();
-                packer.place(scope, site, &layout, stored)?;
-                ("", bytes)
-            }
+        let (name, bytes) = if let Some(bytes) = packed {
+            ("MatMulNBits ", bytes)
+        } else {
+            let bytes = stored.bytes();
+            packer.place(scope, site, &layout, stored)?;
+            ("", bytes)
         };
         let form = format!("{name}{}", self.form_of(&layout));
         for (at, (line, _)) in lines.iter_mut().enumerate() {
@@ -351,6 +327,29 @@ impl Choice {
     }
 }
 
+/// What the readers of weights multiply them with, on the samples.
+fn observe(model: &Model, sites: &[Site], samples: &Samples<'_>) -> anyhow::Result<Known> {
+    let graph = &model.graph;
+    let (mut nodes, mut values, mut observers) = (Vec::new(), Vec::new(), Vec::new());
+    let batches = samples.count(Part::Calibration);
+    for site in sites {
+        for reader in &site.readers {
+            let plain = reader.plain || site.view.kind == Kind::Conv;
+            let rows = graph.constant(site.value).and_then(|d| Rows::of(d, site.view.axis));
+            let Some(rows) = rows.filter(|_| plain) else { continue };
+            let (layer, weight) = as_layer(site, reader.node, reader.result);
+            if let Some(inputs) = Inputs::of(graph, &layer, weight, &rows, batches) {
+                nodes.push(reader.node);
+                values.push(reader.input);
+                observers.push(inputs);
+            }
+        }
+    }
+    let see = |inputs: &mut Inputs, seen: &TensorData| inputs.see(seen);
+    samples.observe(Tap { model, values: &values }, &mut observers, see)?;
+    Ok(nodes.into_iter().zip(observers).filter(|(_, inputs)| !inputs.is_empty()).collect())
+}
+
 /// A reader of a weight, for measuring what it multiplies the weight with.
 fn as_layer(site: &Site, node: NodeId, result: ValueId) -> (Layer, Weight) {
     let View { kind, axis, summed, group } = site.view;
@@ -372,7 +371,10 @@ fn as_layer(site: &Site, node: NodeId, result: ValueId) -> (Layer, Weight) {
 fn joined(site: &Site, known: &Known) -> Option<Inputs> {
     let mut readers = site.readers.iter();
     let mut joined = known.get(&readers.next()?.node)?.clone();
-    readers.try_for_each(|reader| Some(joined.join(known.get(&reader.node)?)))?;
+    readers.try_for_each(|reader| {
+        joined.join(known.get(&reader.node)?);
+        Some(())
+    })?;
     Some(joined)
 }
 
