@@ -10,7 +10,7 @@ pub use crate::ir::{
     AttrValue, Attrs, DType, Dim, Function, Graph, IrError, Model, Node, NodeId, OpName, OpsetId, Origin,
     Slots, TensorData, Value, ValueId, ValueType,
 };
-pub use crate::math::compensate::round_rows;
+pub use crate::math::compensate::{error_of, round_rows};
 pub use crate::math::descent;
 pub use crate::math::histogram::Histogram;
 pub use crate::math::linalg::Moments;

@@ -13,8 +13,8 @@ const WIDEST: usize = 2304;
 /// Rows that are taken for every element of a row, over all samples: more tell little.
 const ROWS_EACH: usize = 16;
 
-/// The fewest rows that are taken over all samples, where there are as many.
-const ROWS: usize = 8192;
+/// Rows that are taken even where a row has few elements.
+const LEAST_ROWS: usize = 8192;
 
 /// The second moments of what the weights of a layer are multiplied with, group by group.
 #[derive(Clone)]
@@ -68,7 +68,7 @@ impl Inputs {
             }
         };
         let groups = vec![Moments::new(width); window.group];
-        let rows_a_batch = (width * ROWS_EACH).max(ROWS).div_ceil(batches.max(1));
+        let rows_a_batch = (width * ROWS_EACH).max(LEAST_ROWS).div_ceil(batches.max(1)).max(1);
         Some(Self { window, groups, rows_a_batch, batches: 0 })
     }
 

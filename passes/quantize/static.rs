@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{bail, ensure};
 
+use crate::prelude::saturation::Overflows;
 use crate::prelude::*;
 
 use super::codes::Rows;
@@ -108,8 +109,9 @@ impl Pass for QuantizeStatic {
                 if let (Some(weight), Some(rows)) = (layer.weight, &rows[at])
                     && let Some(known) = found.of_layer(layer)
                 {
-                    line.bytes_after =
-                        choice.storage.layer(scope, &mut placer, layer, (weight, rows), &known)?;
+                    let stored = choice.storage.layer(scope, &mut placer, layer, (weight, rows), &known)?;
+                    line.bytes_after = stored.bytes;
+                    line.note = stored.overflows.and_then(no_overflow);
                 }
                 results.push((line, layer.result));
             }
@@ -136,6 +138,12 @@ struct Choice<'c> {
     storage: Storage,
     integer_results: &'c [String],
     between: &'c [String],
+}
+
+/// What was done about pairs of products that overflow 16 bits.
+fn no_overflow(found: Overflows) -> Option<String> {
+    let share = 100.0 * found.share();
+    (found.overflowing > 0).then(|| format!("{share:.1} % of the pairs overflowed 16 bits; none can now"))
 }
 
 /// A plan, what was measured for it, and the weights of its layers.
@@ -172,6 +180,9 @@ impl QuantizeStatic {
             weights: self.weights.unwrap_or(profile.weights).dtype(),
             per_channel,
             bias: self.bias.unwrap_or(profile.bias),
+            pairs: profile.accumulation == Accumulation::Pairs
+                && ranges.dtype.bits() == 8
+                && self.weights.unwrap_or(profile.weights) == WeightType::Int8,
         };
         Ok(Choice { ranges, storage, integer_results: &profile.integer_results, between })
     }

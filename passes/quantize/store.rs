@@ -1,12 +1,13 @@
 //! Storing the weight and the bias of a layer as integers.
 
+use crate::prelude::saturation::Overflows;
 use crate::prelude::*;
 
 use super::codes::{Rows, bounds, integers, nearest, usable};
 use super::layer::{Layer, Weight};
 use super::moments::Inputs;
 use super::place::{Placer, Stored, float, lacking, unclip};
-use super::rounding::{Rounded, Steps};
+use super::rounding::{Steps, pair_order};
 use super::scales::Scale;
 
 /// How weights and biases are stored.
@@ -17,6 +18,19 @@ pub(super) struct Storage {
     pub per_channel: Vec<String>,
     /// How a bias is stored.
     pub bias: BiasForm,
+    /// Whether two neighbouring products must not overflow 16 bits.
+    pub pairs: bool,
+}
+
+/// The largest code of a weight: −128 is left out, so that zero is in the middle.
+const LIMIT: i8 = i8::MAX;
+
+/// What became of a layer.
+pub(super) struct StoredLayer {
+    /// Bytes of weight and bias.
+    pub bytes: u64,
+    /// The pairs that would have overflowed 16 bits, and do not.
+    pub overflows: Option<Overflows>,
 }
 
 /// What is known of a layer when its weight is stored.
@@ -35,7 +49,7 @@ impl Storage {
         self.per_channel.iter().any(|op| node.is(op))
     }
 
-    /// Stores weight and bias, scaled as input and result are. Returns the bytes of both.
+    /// Stores weight and bias, scaled as input and result are.
     pub fn layer(
         &self,
         scope: &mut Scope<'_>,
@@ -43,34 +57,34 @@ impl Storage {
         layer: &Layer,
         (weight, rows): (Weight, &Rows),
         known: &Measured<'_>,
-    ) -> Result<u64, IrError> {
+    ) -> Result<StoredLayer, IrError> {
         let factors = known.result.and_then(|s| s.factors.as_deref());
         let shifted = known.result.and_then(|s| Some((s.zeros.as_ref()?, s.grid)));
         let geometry = weight.inputs(rows);
         let rows = rows.scaled(geometry, known.input.factors.as_deref(), factors);
-        let limit = bounds(DType::Int8).1;
         let by_channel = self.by_channel(scope.graph.node(layer.node));
-        let steps = steps(&rows, limit, by_channel);
-        let on = Steps { by_row: &steps, bounds: (-limit, limit) };
-        let rounded = match known.inputs {
-            Some(inputs) => {
-                let centred = layer.bias.is_some() || shifted.is_some() || known.input.zeros.is_some();
-                Rounded::compensated(&rows, &on, (inputs, centred), |row, at| {
-                    let factors = known.input.factors.as_ref();
-                    factors.and_then(|f| f.get(geometry.channel(row, at))).copied().unwrap_or(1.0)
-                })
-            }
-            None => Rounded::nearest(&rows, &on),
+        let on = Steps {
+            by_row: steps(&rows, LIMIT.into(), by_channel),
+            apart: by_channel,
+            bounds: (-LIMIT, LIMIT),
+            pairs: if self.pairs { pair_order((weight.conv, weight.group), &rows) } else { None },
         };
-        let bytes =
-            self.weight(scope, placer, (layer.node, weight), (&rows, &rounded.codes), (&steps, by_channel))?;
+        let centred = layer.bias.is_some() || shifted.is_some() || known.input.zeros.is_some();
+        let rounded = on.round(&rows, known.inputs.map(|inputs| (inputs, centred)), |row, at| {
+            let factors = known.input.factors.as_ref();
+            factors.and_then(|f| f.get(geometry.channel(row, at))).copied().unwrap_or(1.0)
+        });
+        let steps = &rounded.steps;
+        let weight_bytes =
+            self.weight(scope, placer, (layer.node, weight), (&rows, &rounded.codes), (steps, by_channel))?;
+        let mut stored = StoredLayer { bytes: weight_bytes, overflows: rounded.overflows };
         if factors.is_some() {
             unclip(placer.pass, scope, layer)?;
         }
         let bias = layer.bias.and_then(|(_, b)| scope.graph.constant(b)).and_then(TensorData::to_f64s);
         let mut items = match bias {
             Some(items) => items,
-            None if shifted.is_none() && known.input.zeros.is_none() => return Ok(bytes),
+            None if shifted.is_none() && known.input.zeros.is_none() => return Ok(stored),
             None => {
                 let name = format!("{}_bias", scope.graph.value(layer.result).name);
                 lacking(scope, (layer.node, BIAS), &name)?;
@@ -92,7 +106,8 @@ impl Storage {
             }
         }
         let steps: Vec<f32> = steps.iter().map(|s| s * known.input.grid.scale).collect();
-        Ok(bytes + self.bias(scope, placer, layer.node, (&items, &steps), by_channel)?)
+        stored.bytes += self.bias(scope, placer, layer.node, (&items, &steps), by_channel)?;
+        Ok(stored)
     }
 
     fn weight(

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::{CalibrateError, Part, Samples};
+use crate::engine::Engine;
 use crate::ir::{Model, TensorData};
 
 /// How far the answers of a model are from those of another on the same samples.
@@ -11,6 +12,9 @@ use crate::ir::{Model, TensorData};
 pub struct Loss {
     /// The engine that ran both.
     pub engine: String,
+    /// The profile in whose integer arithmetic the result was computed; `None` for the engine's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arithmetic: Option<String>,
     /// How many batches were run.
     pub batches: usize,
     /// Whether nothing was measured with these samples before.
@@ -52,12 +56,25 @@ impl Samples<'_> {
     /// # Errors
     /// Where the engine cannot run one of the two.
     pub fn loss(&self, original: &Model, result: &Model) -> Result<Loss, CalibrateError> {
+        self.loss_by(original, (self.engine, result), usize::MAX)
+    }
+
+    /// The same with the result run by another engine, on so many batches at most.
+    ///
+    /// # Errors
+    /// As [`Samples::loss`].
+    pub fn loss_by(
+        &self,
+        original: &Model,
+        (engine, result): (&dyn Engine, &Model),
+        batches: usize,
+    ) -> Result<Loss, CalibrateError> {
         let held_out = self.count(Part::HeldOut) > 0;
         let part = self.part(if held_out { Part::HeldOut } else { Part::Calibration });
         let wanted = self.engine.prepare(original, &self.bindings)?;
-        let found = self.engine.prepare(result, &self.bindings)?;
+        let found = engine.prepare(result, &self.bindings)?;
         let mut sums: Vec<Sums> = original.graph.outputs().iter().map(|_| Sums::default()).collect();
-        let all: Vec<usize> = (0..part.len()).collect();
+        let all: Vec<usize> = (0..part.len().min(batches)).collect();
         for group in all.chunks(rayon::current_num_threads().max(1)) {
             // Decoding takes all cores; the sessions, of which there is one each, run one after another.
             let group: Vec<_> =
@@ -65,12 +82,13 @@ impl Samples<'_> {
             for (at, inputs) in group {
                 let (wanted, found) = (wanted.run(&inputs)?, found.run(&inputs)?);
                 sums.iter_mut().zip(wanted.iter().zip(&found)).for_each(|(sums, (a, b))| sums.add(a, b));
-                self.tell(at + 1, part.len());
+                self.tell(at + 1, all.len());
             }
         }
         let names = original.graph.outputs().iter().map(|&v| original.graph.value(v).name.clone());
         let outputs = names.zip(sums).map(|(name, sums)| sums.loss(name)).collect();
-        Ok(Loss { engine: self.engine.name().to_owned(), batches: part.len(), held_out, outputs })
+        let engine = self.engine.name().to_owned();
+        Ok(Loss { engine, arithmetic: None, batches: all.len(), held_out, outputs })
     }
 }
 

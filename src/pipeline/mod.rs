@@ -147,7 +147,7 @@ pub fn run(
     };
     if !lossy.is_empty() {
         run_all(lossy, &mut model, &mut run)?;
-        proof::measure(original, &model, samples.or(judge.as_ref()), &mut run);
+        proof::measure(original, &model, (samples.or(judge.as_ref()), around.profile), &mut run);
     }
     Ok((model, run))
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::engine::interpret::Interpreter;
 use crate::engine::verify::Outcome;
 use crate::engine::{EngineError, Session};
-use crate::ir::TensorData;
+use crate::ir::{DType, TensorData};
 
 /// An engine for which one pass is wrong: it spoils a weight of what that pass made.
 struct Spoiler(&'static str);
@@ -137,4 +137,45 @@ fn an_engine_is_not_asked_for_more_than_memory_holds() {
 fn an_engine_that_loses_a_dim_is_not_believed() {
     let why = why_unproved(MODEL);
     assert_eq!(why, "the engine gives `y` the dims [0], but it has [1, 2, 3, 3]");
+}
+
+/// Weights of one sign and size: nearly every pair overflows 16 bits.
+fn heavy() -> Model {
+    let text = "<ir_version: 8, opset_import: [\"\": 17]>
+        g (float[1,32] x) => (float[1,4] y) <float[32,4] w> { y = MatMul(x, w) }";
+    let mut fill = |_: &str, dtype, dims: &[u64]| {
+        let count = dims.iter().product::<u64>();
+        let items: Vec<f64> = (0..count).map(|i| 0.9 + 0.1 * (i % 7) as f64 / 7.0).collect();
+        TensorData::from_f64s(dtype, dims, &items)
+    };
+    crate::onnx::from_text_with(text, &mut fill).unwrap().model
+}
+
+#[test]
+fn what_a_target_saturates_is_not_called_good() {
+    let (model, engine) = (heavy(), Interpreter::default());
+    let batch = |seed: u64| {
+        let item = |i: u64| ((seed * 37 + i * 11) % 64) as f64 / 64.0;
+        vec![TensorData::from_f64s(DType::Float, &[1, 32], &(0..32).map(item).collect::<Vec<_>>()).unwrap()]
+    };
+    let samples = Samples::new(&engine, Bindings::new(), (0..16).map(batch).collect(), Vec::new());
+    let run_for = |profile: &str| {
+        let text = format!("target: {{ profile: {profile} }}\nsteps: [quantize-static]");
+        let recipe = Recipe::from_str(&text, "r", "".as_ref()).unwrap();
+        let options = RunOptions { samples: Some(&samples), ..RunOptions::default() };
+        let (result, log) = run(&model, &recipe, options).unwrap();
+        (result, log.loss.unwrap(), recipe.profile)
+    };
+    let (careless, loss, _) = run_for("x86-vnni");
+    assert!(loss.arithmetic.is_none() && loss.sqnr_db() > 35.0, "{loss:?}");
+    let (careful, loss, avx2) = run_for("x86-avx2");
+    assert_eq!(loss.arithmetic.as_deref(), Some("x86-avx2"));
+    assert!(loss.sqnr_db() > 30.0, "{loss:?}");
+    let measured = |result: &Model| {
+        let mut log = RunLog::default();
+        proof::measure(&model, result, (Some(&samples), avx2.as_ref()), &mut log);
+        log.loss.unwrap().sqnr_db()
+    };
+    assert!(measured(&careless) < 20.0, "{}", measured(&careless));
+    assert!((measured(&careful) - loss.sqnr_db()).abs() < 1e-9);
 }

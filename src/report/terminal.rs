@@ -112,7 +112,8 @@ fn lost(loss: &Loss) -> String {
     });
     let held = if loss.held_out { "held-out" } else { "calibration" };
     let outputs: Vec<_> = outputs.collect();
-    format!("loss on {} {held} batches by {}: {}", loss.batches, loss.engine, outputs.join("; "))
+    let arithmetic = loss.arithmetic.as_ref().map_or_else(String::new, |p| format!(", computed as on {p}"));
+    format!("loss on {} {held} batches by {}{arithmetic}: {}", loss.batches, loss.engine, outputs.join("; "))
 }
 
 fn grouped(number: u64) -> String {
