@@ -149,7 +149,8 @@ impl Wanted {
         let enough = data.len() as u64 >= self.min_elements.max(1);
         Skip::unless(enough, "its weight has fewer elements than min-elements")?;
         let finite = data.to_f64s().is_some_and(|items| items.iter().all(|x| x.is_finite()));
-        Skip::unless(finite, "its weight is not finite")
+        Skip::unless(finite, "its weight is not finite")?;
+        Ok(())
     }
 }
 
