@@ -80,6 +80,7 @@ registry! {
     "inline-functions" => InlineFunctions(simplify::functions::InlineFunctions),
     "merge-equal-nodes" => MergeEqualNodes(simplify::equal_nodes::MergeEqualNodes),
     "quantize-static" => QuantizeStatic(quantize::r#static::QuantizeStatic),
+    "quantize-weights" => QuantizeWeights(quantize::weights::QuantizeWeights),
     "resolve-cast-like" => ResolveCastLike(simplify::cast_like::ResolveCastLike),
     "share-equal-initializers" => ShareEqualInitializers(simplify::equal_initializers::ShareEqualInitializers),
 }

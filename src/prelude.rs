@@ -11,6 +11,7 @@ pub use crate::ir::{
     Slots, TensorData, Value, ValueId, ValueType,
 };
 pub use crate::math::compensate::{error_of, round_rows};
+pub use crate::math::descent;
 pub use crate::math::histogram::Histogram;
 pub use crate::math::linalg::Moments;
 pub use crate::math::saturation;

@@ -94,18 +94,23 @@ impl Rows {
 
     /// The inverse of [`Rows::of`], for codes.
     pub fn scatter(&self, rows: &[Vec<i32>]) -> Vec<i32> {
-        let inner: usize = self.dims[self.axis + 1..].iter().product::<u64>() as usize;
-        let count = rows.len();
-        let total: usize = rows.iter().map(Vec::len).sum();
-        let mut next = vec![0; count];
-        (0..total)
-            .map(|at| {
-                let row = at / inner % count;
-                next[row] += 1;
-                rows[row][next[row] - 1]
-            })
-            .collect()
+        scatter(&self.dims, self.axis, rows)
     }
+}
+
+/// The elements of a tensor of these dims from its slices along an axis.
+pub(super) fn scatter<T: Copy>(dims: &[u64], axis: usize, rows: &[Vec<T>]) -> Vec<T> {
+    let inner: usize = dims[axis + 1..].iter().product::<u64>() as usize;
+    let count = rows.len();
+    let total: usize = rows.iter().map(Vec::len).sum();
+    let mut next = vec![0; count];
+    (0..total)
+        .map(|at| {
+            let row = at / inner % count;
+            next[row] += 1;
+            rows[row][next[row] - 1]
+        })
+        .collect()
 }
 
 /// The nearest code on a grid, ties to even.

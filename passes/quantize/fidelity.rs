@@ -2,6 +2,8 @@
 
 use crate::prelude::*;
 
+use super::moments::floats;
+
 /// A value of the original, and where its numbers are now.
 pub(super) struct Pair {
     /// In the original.
@@ -21,8 +23,8 @@ struct Judge<'p> {
 
 impl Judge<'_> {
     fn see(&mut self, seen: &[&TensorData]) -> Result<(), String> {
-        let (Some(wanted), Some(found)) = (seen[0].to_vec::<f32>(), seen[1].to_vec::<f32>()) else {
-            return Err("not float32".to_owned());
+        let (Some(wanted), Some(found)) = (floats(seen[0]), floats(seen[1])) else {
+            return Err("neither float32 nor float16".to_owned());
         };
         let dims = seen[0].dims();
         let inner = |axis: usize| dims.iter().skip(axis + 1).product::<u64>().max(1) as usize;

@@ -1,13 +1,16 @@
 //! From floats to integers.
 
+mod adjust;
 mod affine;
 mod arrange;
 mod bias;
+mod blocks;
 mod codes;
 mod fidelity;
 mod layer;
 mod measure;
 mod moments;
+mod packed;
 mod pairs;
 mod place;
 mod plan;
@@ -16,6 +19,8 @@ mod quantized;
 mod rounding;
 mod scales;
 mod shift;
+mod sites;
 pub mod r#static;
 mod store;
 mod stored;
+pub mod weights;

@@ -17,13 +17,16 @@ const ROWS_EACH: usize = 6;
 const LEAST_ROWS: usize = 8192;
 
 /// The second moments of what the weights of a layer are multiplied with, group by group.
+#[derive(Clone)]
 pub(super) struct Inputs {
     window: Window,
     groups: Vec<Moments>,
     rows_a_batch: usize,
+    batches: usize,
 }
 
 /// How a convolution looks at its input; for a matrix product, a window of one.
+#[derive(Clone)]
 struct Window {
     kernel: Vec<usize>,
     strides: Vec<usize>,
@@ -35,6 +38,7 @@ struct Window {
     conv: bool,
 }
 
+#[derive(Clone)]
 enum Pads {
     /// Before each axis.
     Given(Vec<i64>, Vec<i64>),
@@ -65,18 +69,19 @@ impl Inputs {
         };
         let groups = vec![Moments::new(width); window.group];
         let rows_a_batch = (width * ROWS_EACH).max(LEAST_ROWS).div_ceil(batches.max(1)).max(1);
-        Some(Self { window, groups, rows_a_batch })
+        Some(Self { window, groups, rows_a_batch, batches: 0 })
     }
 
     /// Looks at one more input of the layer.
     pub fn see(&mut self, tensor: &TensorData) -> Result<(), String> {
-        let items = tensor.to_vec::<f32>().ok_or("not float32")?;
+        let items = floats(tensor).ok_or("neither float32 nor float16")?;
         let dims: Vec<usize> = tensor.dims().iter().map(|&d| d as usize).collect();
         if !self.window.conv {
             let width = self.window.channels;
             let rows = items.len() / width;
-            let step = rows.div_ceil(self.rows_a_batch).max(1);
-            let taken: Vec<f32> = items.chunks_exact(width).step_by(step).flatten().copied().collect();
+            let (start, step) = self.taken(rows);
+            let taken: Vec<f32> =
+                items.chunks_exact(width).skip(start).step_by(step).flatten().copied().collect();
             self.add(0, &taken, width);
             return Ok(());
         }
@@ -89,12 +94,12 @@ impl Inputs {
         let spatial = &rest[1..];
         let Some((starts, sizes)) = self.window.outputs(spatial) else { return Ok(()) };
         let positions: usize = sizes.iter().product::<usize>() * batch;
-        let step = positions.div_ceil(self.rows_a_batch).max(1);
+        let (start, step) = self.taken(positions);
         let plane: usize = spatial.iter().product();
         let width = self.window.channels * self.window.kernel.iter().product::<usize>();
         for group in 0..self.window.group {
             let mut taken = Vec::with_capacity(positions.div_ceil(step) * width);
-            for at in (0..positions).step_by(step) {
+            for at in (start..positions).step_by(step) {
                 let image = at / sizes.iter().product::<usize>();
                 let base = (image * rest[0] + group * self.window.channels) * plane;
                 let corner = self.window.corner(at, &starts, &sizes);
@@ -107,6 +112,15 @@ impl Inputs {
             self.add(group, &taken, width);
         }
         Ok(())
+    }
+
+    /// Which of the places of a batch are taken: the first, and the distance. It is another first one in every batch, by
+    /// the golden ratio, so that all places have their turn, edges and middle alike.
+    fn taken(&mut self, places: usize) -> (usize, usize) {
+        let step = places.div_ceil(self.rows_a_batch).max(1);
+        let turn = (self.batches as f64 * 0.618_033_988_749_895).fract();
+        self.batches += 1;
+        ((turn * step as f64) as usize, step)
     }
 
     fn add(&mut self, group: usize, taken: &[f32], width: usize) {
@@ -127,6 +141,15 @@ impl Inputs {
         (products, mean)
     }
 
+    /// Takes in what another layer multiplies the same weight with.
+    pub fn join(&mut self, other: &Self) {
+        for (own, other) in self.groups.iter_mut().zip(&other.groups) {
+            own.squares += &other.squares;
+            own.sums.iter_mut().zip(&other.sums).for_each(|(a, b)| *a += b);
+            own.count += other.count;
+        }
+    }
+
     /// How many groups of channels there are.
     pub fn groups(&self) -> usize {
         self.groups.len()
@@ -136,6 +159,12 @@ impl Inputs {
     pub fn is_empty(&self) -> bool {
         self.groups.iter().all(|g| g.count == 0)
     }
+}
+
+/// The elements of a float tensor in float32.
+pub(super) fn floats(tensor: &TensorData) -> Option<Vec<f32>> {
+    let wide = || Some(tensor.to_f64s()?.iter().map(|&x| x as f32).collect());
+    tensor.to_vec::<f32>().or_else(wide)
 }
 
 impl Window {

@@ -153,7 +153,7 @@ impl Steps {
         let code = |row: usize, x: f64| nearest(x, self.by_row[first + row], bounds);
         let step = |row: usize| f64::from(self.by_row[first + row]);
         let found = moment.and_then(|(products, _)| {
-            round_rows(part, products, DAMPING, |row, x| f64::from(code(row, x)) * step(row))
+            round_rows(part, products, DAMPING, |row, _, x| f64::from(code(row, x)) * step(row))
         });
         let made = |(row, items): (usize, &Vec<f64>)| match &found {
             Some(found) => found[row].iter().map(|x| (x / step(row)).round() as i32).collect(),

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use onnxpress::recipe::{Loader, Step};
+use onnxpress::recipe::{Loader, MEASURE};
 use onnxpress::{
     DEFAULT_ENGINE, EXTERNAL_THRESHOLD, Engine, ExternalData, Model, OnnxError, Optimizer, Outcome, Recipe,
     Report, SaveOptions, encoded_size, load, save,
@@ -95,7 +95,8 @@ pub fn main(args: &Args) -> Result<(), Failure> {
         report: args.report.as_deref(),
     };
     let targets = places.targets()?;
-    let measures = recipe.steps.iter().any(Step::needs_samples);
+    let given = !args.data.is_empty() || recipe.data.contains_key(MEASURE);
+    let measures = recipe.steps.iter().any(|step| step.needs_samples() || (given && step.uses_samples()));
     if args.no_verify && !args.data.is_empty() && !measures {
         return Err(Failure::usage(
             "`--data` has no use with `--no-verify`: no step of the recipe measures on samples",

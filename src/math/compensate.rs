@@ -8,13 +8,13 @@ use super::linalg::inverse_factor;
 /// the error of the products, `(w − q)·H·(w − q)ᵀ`, is small (GPTQ, arXiv 2210.17323, after optimal brain surgeon).
 ///
 /// `products` is `H`: the mean products of the inputs, by element of a row. `damping` is the share of its mean diagonal
-/// that is added to it. `round` gives the number that stands for a number of a row. A row for which plain rounding is
+/// that is added to it. `round` gives the number that stands for a number at a place of a row. A row for which plain rounding is
 /// at least as good is rounded plainly. `None` where `H` has no factor.
 pub fn round_rows(
     rows: &[Vec<f64>],
     products: &Array2<f64>,
     damping: f64,
-    round: impl Fn(usize, f64) -> f64 + Sync,
+    round: impl Fn(usize, usize, f64) -> f64 + Sync,
 ) -> Option<Vec<Vec<f64>>> {
     let n = products.nrows();
     let mut damped = products.clone();
@@ -30,13 +30,13 @@ pub fn round_rows(
         let mut left: Vec<f64> = order.iter().map(|&at| items[at]).collect();
         let mut made = vec![0.0; n];
         for (at, &place) in order.iter().enumerate() {
-            let rounded = round(row, left[at]);
+            let rounded = round(row, place, left[at]);
             made[place] = rounded;
             let error = (left[at] - rounded) / factor[[at, at]];
             let line = factor.row(at);
             left[at + 1..].iter_mut().zip(line.iter().skip(at + 1)).for_each(|(x, u)| *x -= error * u);
         }
-        let plain: Vec<f64> = items.iter().map(|&x| round(row, x)).collect();
+        let plain: Vec<f64> = items.iter().enumerate().map(|(at, &x)| round(row, at, x)).collect();
         let cost = |q: &[f64]| error_of(items, q, products);
         if cost(&made) < cost(&plain) { made } else { plain }
     };
@@ -61,7 +61,7 @@ mod tests {
         // Three inputs that are always equal: only the sum of the weights matters.
         let products = Array2::from_elem((3, 3), 1.0);
         let rows = vec![vec![0.4, 0.4, 0.4]];
-        let found = round_rows(&rows, &products, 1e-3, |_, x| x.round()).unwrap();
+        let found = round_rows(&rows, &products, 1e-3, |_, _, x| x.round()).unwrap();
         assert!((found[0].iter().sum::<f64>() - 1.0).abs() < 1e-9, "{found:?}");
     }
 
@@ -75,7 +75,7 @@ mod tests {
         let products = x.t().dot(&x) / 400.0;
         let rows: Vec<Vec<f64>> =
             (0..8).map(|r| (0..n).map(|c| ((r * 7 + c * 5) % 17) as f64 * 0.31 - 2.4).collect()).collect();
-        let found = round_rows(&rows, &products, 0.01, |_, x| x.round()).unwrap();
+        let found = round_rows(&rows, &products, 0.01, |_, _, x| x.round()).unwrap();
         let mut gains = 0.0;
         for (row, made) in rows.iter().zip(&found) {
             let plain: Vec<f64> = row.iter().map(|x| x.round()).collect();

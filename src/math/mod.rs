@@ -1,6 +1,7 @@
 //! Numbers without graphs: linear algebra, and the arithmetic of quantization.
 
 pub mod compensate;
+pub mod descent;
 pub mod histogram;
 pub mod linalg;
 pub mod saturation;

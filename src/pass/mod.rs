@@ -95,9 +95,14 @@ pub trait Pass: Send + Sync {
         self.rule().is_some()
     }
 
-    /// Whether it measures on samples; it asks [`PassContext::samples`].
+    /// Whether it cannot do without samples to measure on; it asks [`PassContext::samples`].
     fn needs_samples(&self) -> bool {
         false
+    }
+
+    /// Whether it measures on samples where there are some.
+    fn uses_samples(&self) -> bool {
+        self.needs_samples()
     }
 
     /// Runs it once over the whole model.

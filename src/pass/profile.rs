@@ -103,6 +103,7 @@ pub enum WeightOnly {
     #[default]
     Dequantize,
     /// `MatMulNBits` of onnxruntime, for matrix products; `DequantizeLinear` for the rest.
+    #[serde(rename = "matmul-nbits")]
     MatMulNBits,
 }
 

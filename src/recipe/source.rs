@@ -16,8 +16,15 @@ macro_rules! built_in {
 }
 
 /// The recipes that come with the program.
-const BUILT_IN: &[(&str, &str)] =
-    built_in!["int8-arm64", "int8-embedded", "int8-server", "int8-x86-avx2", "int8-x86-vnni", "simplify",];
+const BUILT_IN: &[(&str, &str)] = built_in![
+    "int4-weights",
+    "int8-arm64",
+    "int8-embedded",
+    "int8-server",
+    "int8-x86-avx2",
+    "int8-x86-vnni",
+    "simplify",
+];
 
 /// How long a chain of `extends` may be.
 const MAX_CHAIN: usize = 16;

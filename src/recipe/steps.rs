@@ -50,9 +50,14 @@ impl Step {
         self.any(&|pass| pass.meta().lossy)
     }
 
-    /// Whether it measures on samples.
+    /// Whether it cannot do without samples to measure on.
     pub fn needs_samples(&self) -> bool {
         self.any(&|pass| pass.needs_samples())
+    }
+
+    /// Whether it measures on samples where there are some.
+    pub fn uses_samples(&self) -> bool {
+        self.any(&|pass| pass.uses_samples())
     }
 
     fn any(&self, test: &dyn Fn(&dyn Pass) -> bool) -> bool {

@@ -127,3 +127,26 @@ fn a_model_is_run_on_the_first_sample() {
     assert!(run("x.bin").ok().contains("input  x: float[1, 3, 4, 4] min 0.000000 max 0.000000"));
     assert!(run("x=none.npy").fails(1).ends_with("none.npy: no such file"));
 }
+
+#[test]
+fn a_step_that_can_do_without_samples_measures_where_there_are_some() {
+    let stage = staged();
+    let recipe = |rounding: &str| {
+        let step = format!("quantize-weights: {{ min-elements: 1{rounding} }}");
+        stage.write("w.yaml", format!("data: {{ calib: {{ images: r/photos }} }}\nsteps: [{step}]\n"));
+        stage.write("bare.yaml", format!("steps: [{step}]\n"));
+    };
+    let sqnr = |recipe: &str, more: &[&str]| {
+        let args = ["m.onnx", "-r", recipe, "-o", "out.onnx", "--no-verify", "--report", "r.json"];
+        stage.optimize(&[&args, more].concat()).ok();
+        let found: Value = serde_json::from_slice(&stage.read("r.json")).unwrap();
+        found["steps"][0]["passes"]["quantize-weights"]["layers"][0]["sqnr_db"].clone()
+    };
+    recipe("");
+    assert!(sqnr("bare.yaml", &[]).is_null());
+    assert!(sqnr("bare.yaml", &["--data", "r/photos"]).is_number());
+    assert!(sqnr("w.yaml", &[]).is_number());
+    recipe(", rounding: compensated");
+    let line = stage.optimize(&["m.onnx", "-r", "bare.yaml", "-o", "out.onnx"]).fails(1);
+    assert!(line.contains("it measures on samples, and there are none"), "{line}");
+}

@@ -28,6 +28,7 @@ mod linear_attention;
 mod loss;
 mod matmul;
 mod minifloat;
+mod nbits;
 mod ngrams;
 #[cfg(test)]
 mod nonsense_tests;
@@ -119,10 +120,12 @@ pub(crate) fn eval(call: &NodeCall<'_>) -> Result<Vec<TensorData>, EngineError> 
 }
 
 fn find(op: &OpName) -> Option<Kernel> {
-    if !op.domain.is_empty() {
-        return None;
-    }
-    TABLES.iter().find_map(|table| {
+    let tables = match &*op.domain {
+        "" => TABLES,
+        integer::MICROSOFT => &[nbits::TABLE],
+        _ => return None,
+    };
+    tables.iter().find_map(|table| {
         let at = table.binary_search_by(|(name, _)| (*name).cmp(&op.name)).ok()?;
         table.get(at).map(|(_, kernel)| *kernel)
     })

@@ -1,0 +1,397 @@
+//! Store weights in 8 or 4 bits, and compute in floats.
+
+use std::collections::BTreeMap;
+
+use anyhow::{bail, ensure};
+
+use crate::prelude::*;
+
+use super::adjust::{Adjust, shifts};
+use super::blocks::{Codes, Granularity, Gridded, Layout, ScaleSearch, Scales};
+use super::codes::{Rows, bounds};
+use super::fidelity::{Pair, ratios};
+use super::layer::{Layer, Weight};
+use super::moments::Inputs;
+use super::packed::{MICROSOFT, Packer};
+use super::place::float;
+use super::plan::entry;
+use super::rounding::Rounding;
+use super::sites::{Kind, Site, View, Wanted};
+
+/// Store the constant weights of `Conv`, `ConvTranspose`, `Gemm` and `MatMul` in 8 or 4 bits; activations stay float.
+///
+/// The file shrinks to a quarter, or to little more than an eighth; whether it runs faster is up to the runtime. A weight
+/// is `(code − zero_point) · scale`, with one scale for all, for each output channel, or for each `block` of neighbours
+/// in what an output channel sums over.
+///
+/// **Forms.** `dequantize` puts a `DequantizeLinear` before the operator: any runtime of opset 13 runs that for 8 bits by
+/// tensor or channel, of opset 21 for 4 bits and blocks. `matmul-nbits` replaces matrix products by onnxruntime's own
+/// `MatMulNBits`. onnxruntime makes the same operator of a `MatMul`, or a `Gemm` without `transB`, whose weight comes from
+/// a `DequantizeLinear` with blocks on axis 0 or scales on axis 1: so a `Gemm` on a transposed weight gets its codes
+/// turned. In what it makes so, onnxruntime rounds activations to 8 bits in blocks (accuracy level 4) unless the session
+/// option `session.qdq_matmulnbits_accuracy_level` says `1`; in an operator that is in the file the attribute
+/// `accuracy_level` decides, and without it onnxruntime computes in float32. The weight of a `Conv` is dequantized at
+/// every run: a smaller file, and no faster. Measurements are in `docs/quantization.md`.
+///
+/// **Samples** (`--data`) are not needed, and used where they are given: rounding then makes up for its errors on what
+/// the layer multiplies the weight with (GPTQ, then single codes and scales as long as that helps), scales go by it, and
+/// a bias gives the mean back that rounding takes. `ConvTranspose`, tables, and rows of more than 2304 numbers are
+/// rounded without.
+///
+/// *Left alone:* weights that are not constant or not float32 or float16, that something else reads too, that are
+/// quantized already, not finite, have fewer elements than `min-elements` or would not get smaller; bodies of control
+/// flow.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct QuantizeWeights {
+    /// Type of the weights.
+    pub weights: StoredType,
+    /// Which elements share a scale; by default blocks for 4 bits and for `matmul-nbits`, else output channels.
+    pub granularity: Option<Granularity>,
+    /// Elements of a block.
+    pub block: u64,
+    /// Zero points in the middle of the type's range; by default those of signed types.
+    pub symmetric: Option<bool>,
+    /// How matrix products read their weights; by default as the profile has it.
+    pub form: Option<WeightOnly>,
+    /// The attribute `accuracy_level` of `MatMulNBits`: the least precision of activations, 1 for float32, 2 for float16,
+    /// 3 for bfloat16, 4 for int8, 0 for what the runtime likes.
+    pub accuracy_level: Option<u8>,
+    /// How scales are chosen; by default `mse` where samples are given, else `min-max`.
+    pub scales: Option<ScaleSearch>,
+    /// How weights are rounded; by default `compensated` where samples are given, else `nearest`.
+    pub rounding: Option<Rounding>,
+    /// The fewest elements of a weight that is worth an operator more.
+    pub min_elements: u64,
+    /// Tables that `Gather` looks rows up in, too: `DequantizeLinear` then makes the whole table at every run, where the
+    /// runtime has no better way.
+    pub embeddings: bool,
+}
+
+/// Integer types of weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum StoredType {
+    Int8,
+    Uint8,
+    Int4,
+    Uint4,
+}
+
+impl StoredType {
+    fn dtype(self) -> DType {
+        match self {
+            Self::Int8 => DType::Int8,
+            Self::Uint8 => DType::Uint8,
+            Self::Int4 => DType::Int4,
+            Self::Uint4 => DType::Uint4,
+        }
+    }
+}
+
+impl Default for QuantizeWeights {
+    fn default() -> Self {
+        Self {
+            weights: StoredType::Int8,
+            granularity: None,
+            block: 32,
+            symmetric: None,
+            form: None,
+            accuracy_level: None,
+            scales: None,
+            rounding: None,
+            min_elements: 256,
+            embeddings: false,
+        }
+    }
+}
+
+const ID: &str = "quantize-weights";
+
+impl Pass for QuantizeWeights {
+    fn meta(&self) -> &'static PassMeta {
+        const { &PassMeta::lossy(ID, Family::Quantize) }
+    }
+
+    fn needs_samples(&self) -> bool {
+        self.rounding == Some(Rounding::Compensated)
+    }
+
+    fn uses_samples(&self) -> bool {
+        true
+    }
+
+    fn heeds_selectors(&self) -> bool {
+        true
+    }
+
+    fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
+        let samples = if self.needs_samples() { Some(cx.samples()?) } else { cx.samples().ok() };
+        let choice = self.choose(&cx.profile, samples.is_some())?;
+        let mut summary = Summary::default();
+        let before = model.clone();
+        let mut results: Vec<(LayerReport, ValueId)> = Vec::new();
+        let mut opset = 0;
+        main_graph(model, cx, &mut |scope, cx| {
+            let sites = choice.wanted.sites(scope, cx, &mut summary)?;
+            let inputs = match samples.filter(|_| choice.measures()) {
+                Some(samples) => observe(&before, &sites, samples)?,
+                None => BTreeMap::new(),
+            };
+            for site in &sites {
+                match choice.store(scope, site, &inputs)? {
+                    Some(made) => {
+                        opset = opset.max(made.opset);
+                        results.extend(made.lines);
+                    }
+                    None => summary.skip("its weight would not get smaller"),
+                }
+            }
+            Ok(())
+        })?;
+        summary.applied = results.len();
+        choice.declare(model, cx, opset)?;
+        let pairs = results.iter().map(|&(_, v)| Pair { before: v, after: v, factors: None });
+        let ratios = match samples {
+            Some(samples) => ratios(&before, model, &pairs.collect::<Vec<_>>(), samples)?,
+            None => vec![None; results.len()],
+        };
+        let lines = results.into_iter().zip(ratios);
+        summary.layers.extend(lines.map(|((line, _), sqnr_db)| LayerReport { sqnr_db, ..line }));
+        Ok(summary)
+    }
+}
+
+/// The options, with the profile's word where they say nothing.
+struct Choice {
+    wanted: Wanted,
+    weights: DType,
+    granularity: Granularity,
+    block: usize,
+    symmetric: bool,
+    form: WeightOnly,
+    accuracy_level: Option<u8>,
+    search: ScaleSearch,
+    rounding: Rounding,
+}
+
+/// What became of a weight.
+struct Made {
+    lines: Vec<(LayerReport, ValueId)>,
+    opset: i64,
+}
+
+/// What the readers of weights multiply them with: one for each reader, none where that is not known.
+type Known = BTreeMap<NodeId, Inputs>;
+
+impl QuantizeWeights {
+    fn choose(&self, profile: &Profile, samples: bool) -> anyhow::Result<Choice> {
+        let dtype = self.weights.dtype();
+        let form = self.form.unwrap_or(profile.weight_only);
+        let small = dtype.bits() < 8 || form == WeightOnly::MatMulNBits;
+        let granularity =
+            self.granularity.unwrap_or(if small { Granularity::Block } else { Granularity::PerChannel });
+        ensure!((2..=1 << 20).contains(&self.block), "`block` is {}; it is 2 or more", self.block);
+        ensure!(
+            self.form != Some(WeightOnly::MatMulNBits)
+                || (granularity == Granularity::Block && self.block >= 16 && self.block.is_power_of_two()),
+            "`form: matmul-nbits` has blocks of 16, 32, 64, … elements: say `granularity: block` and such a `block`, or \
+            leave both out"
+        );
+        ensure!(
+            self.accuracy_level.is_none_or(|level| level <= 4),
+            "`accuracy-level` is {}; it is 0 to 4",
+            self.accuracy_level.unwrap_or_default()
+        );
+        let (search, rounding) = if samples {
+            (ScaleSearch::Mse, Rounding::Compensated)
+        } else {
+            (ScaleSearch::MinMax, Rounding::Nearest)
+        };
+        Ok(Choice {
+            wanted: Wanted { embeddings: self.embeddings, min_elements: self.min_elements },
+            weights: dtype,
+            granularity,
+            block: usize::try_from(self.block)?,
+            symmetric: self.symmetric.unwrap_or(dtype.is_signed_int()),
+            form,
+            accuracy_level: self.accuracy_level,
+            search: self.scales.unwrap_or(search),
+            rounding: self.rounding.unwrap_or(rounding),
+        })
+    }
+}
+
+impl Choice {
+    /// Whether it looks at what weights are multiplied with.
+    fn measures(&self) -> bool {
+        self.rounding == Rounding::Compensated || self.search != ScaleSearch::MinMax
+    }
+
+    fn codes(&self, scales: DType) -> Codes {
+        let (low, high) = bounds(self.weights);
+        let bounds = (low as f64, high as f64);
+        Codes { dtype: self.weights, bounds, symmetric: self.symmetric, scales }
+    }
+
+    /// Stores a weight; `None` where that would not make it smaller.
+    fn store(&self, scope: &mut Scope<'_>, site: &Site, known: &Known) -> Result<Option<Made>, IrError> {
+        let data = scope.graph.constant(site.value).cloned();
+        let Some((data, rows)) = data.and_then(|d| Some((d.clone(), Rows::of(&d, site.view.axis)?))) else {
+            return Ok(None);
+        };
+        let codes = self.codes(data.dtype());
+        let layout = site.layout(data.dims(), self.granularity, self.block);
+        let adjust = Adjust { codes, search: self.search, rounding: self.rounding };
+        let joined = joined(site, known);
+        let given = site.readers.iter().all(|r| r.bias.is_some());
+        let made = adjust.weight(&rows, &layout, joined.as_ref().map(|inputs| (inputs, given)));
+        let packer = Packer { pass: ID, codes: &codes, accuracy_level: self.accuracy_level };
+        let Some(stored) = packer.dequantize(&layout, &made).filter(|s| s.bytes() < data.byte_len()) else {
+            return Ok(None);
+        };
+        let mut lines = Vec::new();
+        for reader in &site.readers {
+            let line = LayerReport { bytes_before: data.byte_len(), ..entry(scope.graph, reader.node) };
+            lines.push((line, reader.result));
+        }
+        if self.rounding == Rounding::Compensated {
+            give_back(scope, site, known, (&rows, &layout, &made))?;
+        }
+        let product = self.form == WeightOnly::MatMulNBits && site.readers.iter().all(|r| r.plain);
+        let packed = if product { packer.n_bits(scope, site, &layout, &made)? } else { None };
+        let (name, bytes) = if let Some(bytes) = packed {
+            ("MatMulNBits ", bytes)
+        } else {
+            let bytes = stored.bytes();
+            packer.place(scope, site, &layout, stored)?;
+            ("", bytes)
+        };
+        let form = format!("{name}{}", self.form_of(&layout));
+        for (at, (line, _)) in lines.iter_mut().enumerate() {
+            line.form.clone_from(&form);
+            // What is shared counts once.
+            line.bytes_after = if at == 0 { bytes } else { 0 };
+            line.bytes_before = if at == 0 { line.bytes_before } else { 0 };
+        }
+        let opset = if packed.is_some() { 0 } else { self.opset(&layout, data.dtype()) };
+        Ok(Some(Made { lines, opset }))
+    }
+}
+
+impl Choice {
+    /// The opset that has a layout.
+    fn opset(&self, layout: &Layout, scales: DType) -> i64 {
+        match layout.scales {
+            Scales::Block { .. } => 21,
+            _ if self.weights.bits() < 8 => 21,
+            _ if scales == DType::Float16 => 19,
+            _ => 13,
+        }
+    }
+
+    /// What the report calls a layout.
+    fn form_of(&self, layout: &Layout) -> String {
+        let scales = match layout.scales {
+            Scales::Tensor => "per tensor".to_owned(),
+            Scales::Channel => "per channel".to_owned(),
+            Scales::Block { size, .. } => format!("in blocks of {size}"),
+        };
+        format!(
+            "float×{}{} {scales}",
+            if self.weights.is_signed_int() { 's' } else { 'u' },
+            self.weights.bits()
+        )
+    }
+
+    /// Lets the model ask for the operators that it has now.
+    fn declare(&self, model: &mut Model, cx: &mut PassContext<'_>, opset: i64) -> anyhow::Result<()> {
+        if let Some(newest) = cx.profile.opset.filter(|&newest| opset > newest) {
+            bail!(
+                "the profile `{}` reads opset {newest} at most, and DequantizeLinear has {} only since opset {opset}: say \
+                `weights: int8` and `granularity: per-channel`",
+                cx.profile.name,
+                if self.weights.bits() < 8 { "4 bits" } else { "blocks" }
+            );
+        }
+        if opset > 0 {
+            require_opset(model, opset, cx);
+        }
+        let asks = |id| &*model.graph.node(id).op.domain == MICROSOFT;
+        if model.opset(MICROSOFT).is_none() && model.graph.nodes().any(asks) {
+            model.opsets.push(OpsetId { domain: MICROSOFT.to_owned(), version: 1 });
+            cx.target = Target::of(model);
+        }
+        Ok(())
+    }
+}
+
+/// What the readers of weights multiply them with, on the samples.
+fn observe(model: &Model, sites: &[Site], samples: &Samples<'_>) -> anyhow::Result<Known> {
+    let graph = &model.graph;
+    let (mut nodes, mut values, mut observers) = (Vec::new(), Vec::new(), Vec::new());
+    let batches = samples.count(Part::Calibration);
+    for site in sites {
+        for reader in &site.readers {
+            let plain = reader.plain || site.view.kind == Kind::Conv;
+            let rows = graph.constant(site.value).and_then(|d| Rows::of(d, site.view.axis));
+            let Some(rows) = rows.filter(|_| plain) else { continue };
+            let (layer, weight) = as_layer(site, reader.node, reader.result);
+            if let Some(inputs) = Inputs::of(graph, &layer, weight, &rows, batches) {
+                nodes.push(reader.node);
+                values.push(reader.input);
+                observers.push(inputs);
+            }
+        }
+    }
+    let see = |inputs: &mut Inputs, seen: &TensorData| inputs.see(seen);
+    samples.observe(Tap { model, values: &values }, &mut observers, see)?;
+    Ok(nodes.into_iter().zip(observers).filter(|(_, inputs)| !inputs.is_empty()).collect())
+}
+
+/// A reader of a weight, for measuring what it multiplies the weight with.
+fn as_layer(site: &Site, node: NodeId, result: ValueId) -> (Layer, Weight) {
+    let View { kind, axis, summed, group } = site.view;
+    let layer = Layer {
+        node,
+        activations: Vec::new(),
+        weight: None,
+        bias: None,
+        result,
+        activation: None,
+        gives_integers: false,
+    };
+    let weight =
+        Weight { slot: 1, value: site.value, axis, inputs: Some(summed), group, conv: kind == Kind::Conv };
+    (layer, weight)
+}
+
+/// What all readers of a weight multiply it with; `None` where that is not known of one.
+fn joined(site: &Site, known: &Known) -> Option<Inputs> {
+    let mut readers = site.readers.iter();
+    let mut joined = known.get(&readers.next()?.node)?.clone();
+    readers.try_for_each(|reader| {
+        joined.join(known.get(&reader.node)?);
+        Some(())
+    })?;
+    Some(joined)
+}
+
+/// Adds what rounding takes from the mean of the results to the biases.
+fn give_back(
+    scope: &mut Scope<'_>,
+    site: &Site,
+    known: &Known,
+    (rows, layout, made): (&Rows, &Layout, &Gridded),
+) -> Result<(), IrError> {
+    for reader in &site.readers {
+        let Some((inputs, (node, slot))) = known.get(&reader.node).zip(reader.bias) else { continue };
+        let Some(bias) = scope.graph.constant_input(node, slot).cloned() else { continue };
+        let shifts = shifts(rows, made, layout, inputs);
+        if let Some(bias) = bias.map_f64(|at, x| x + shifts.get(at).copied().unwrap_or(0.0)) {
+            float(scope, (node, slot), bias)?;
+        }
+    }
+    Ok(())
+}
