@@ -68,6 +68,7 @@ macro_rules! registry {
 }
 
 registry! {
+    "assign-precision" => AssignPrecision(quantize::precision::AssignPrecision),
     "convert-float16" => ConvertFloat16(convert::float16::ConvertFloat16),
     "drop-dead" => DropDead(simplify::dead::DropDead),
     "drop-identity" => DropIdentity(simplify::identity::DropIdentity),

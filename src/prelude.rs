@@ -4,7 +4,8 @@ pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};
 
 pub use crate::analysis::Facts;
-pub use crate::calibrate::{Part, Samples, Tap};
+pub use crate::analysis::cost::{Sizes, node_macs};
+pub use crate::calibrate::{Answers, Part, Samples, Tap};
 pub use crate::engine::{EngineError, NodeCall};
 pub use crate::ir::{
     AttrValue, Attrs, DType, Dim, Function, Graph, IrError, Model, Node, NodeId, OpName, OpsetId, Origin,
@@ -16,7 +17,7 @@ pub use crate::math::histogram::Histogram;
 pub use crate::math::linalg::Moments;
 pub use crate::math::saturation;
 pub use crate::pass::{
-    Accumulation, ActivationType, BiasForm, Family, LayerReport, Limits, Pass, PassContext, PassMeta,
+    Accumulation, ActivationType, BiasForm, Budget, Family, LayerReport, Limits, Pass, PassContext, PassMeta,
     Profile, Rule, Summary, Target, WeightOnly, WeightType,
 };
 pub(crate) use crate::pass::{each_bare_graph, each_graph, main_graph, require_opset, store_constants};

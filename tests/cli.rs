@@ -1,6 +1,9 @@
 //! The command line does what it says.
 #![allow(missing_docs, clippy::unwrap_used, clippy::default_trait_access)]
 
+#[cfg(unix)]
+#[path = "cli/metrics.rs"]
+mod metrics;
 #[path = "cli/places.rs"]
 mod places;
 #[path = "cli/proof.rs"]

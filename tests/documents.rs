@@ -49,7 +49,7 @@ fn every_link_leads_to_a_file() {
 
 #[test]
 fn recipes_are_read() {
-    for path in ["README.md", "docs/data.md"] {
+    for path in ["README.md", "docs/data.md", "docs/metrics.md"] {
         let recipes = blocks(&text(path), "yaml");
         assert!(!recipes.is_empty());
         for recipe in recipes {

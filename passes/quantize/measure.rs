@@ -1,6 +1,7 @@
 //! What the samples show of the values that are quantized.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::prelude::*;
 
@@ -44,12 +45,21 @@ pub(super) struct Ranges {
 }
 
 /// What the samples show.
+#[derive(Default)]
 pub(super) struct Observed {
     seen: BTreeMap<ValueId, Seen>,
-    inputs: BTreeMap<NodeId, Inputs>,
+    inputs: Arc<BTreeMap<NodeId, Inputs>>,
 }
 
 impl Observed {
+    /// The same with the ranges chosen, for integers of a width.
+    pub fn chosen(&self, ranges: &Ranges) -> Self {
+        let mut seen = self.seen.clone();
+        let (levels, share) = (1 << ranges.dtype.bits(), ranges.percentile / 100.0);
+        seen.values_mut().for_each(|seen| seen.settle(levels, share, ranges.symmetric));
+        Self { seen, inputs: Arc::clone(&self.inputs) }
+    }
+
     /// The range of every value.
     pub fn ranges(&self) -> BTreeMap<ValueId, (f64, f64)> {
         self.seen.iter().map(|(&value, seen)| (value, seen.range())).collect()
@@ -62,7 +72,7 @@ pub(super) struct Measurement {
     /// How every quantized value is rounded.
     pub scales: BTreeMap<ValueId, Scale>,
     /// What the weights of a layer are multiplied with, where it was asked for.
-    inputs: BTreeMap<NodeId, Inputs>,
+    inputs: Arc<BTreeMap<NodeId, Inputs>>,
 }
 
 impl Measurement {
@@ -93,7 +103,7 @@ impl Observer {
 }
 
 impl Ranges {
-    /// Runs the model over the samples.
+    /// Runs the model over the samples; ranges are not chosen yet.
     pub fn observe(
         &self,
         model: &Model,
@@ -118,8 +128,7 @@ impl Ranges {
         let (mut seen, mut inputs) = (BTreeMap::new(), BTreeMap::new());
         for (observer, value) in observers.into_iter().zip(values) {
             match observer {
-                Observer::Range(mut range) => {
-                    range.settle(1 << self.dtype.bits(), self.percentile / 100.0, self.symmetric);
+                Observer::Range(range) => {
                     seen.insert(value, *range);
                 }
                 Observer::Moments(at, found) if !found.is_empty() => {
@@ -128,32 +137,33 @@ impl Ranges {
                 Observer::Moments(..) => {}
             }
         }
-        Ok(Observed { seen, inputs })
+        Ok(Observed { seen, inputs: Arc::new(inputs) })
     }
 
-    /// How every value of a plan is rounded, which may be smaller than the one that was observed.
+    /// How every value of a plan is rounded, which may be smaller than the one that was observed. Ranges are chosen.
     pub fn settle(
         &self,
         graph: &Graph,
         plan: &Plan,
         rows: &[Option<Rows>],
-        mut observed: Observed,
+        observed: &Observed,
     ) -> Measurement {
+        let mut all = observed.seen.clone();
         for &(from, to) in &plan.ties {
-            let range = observed.seen.get(&from).map(Seen::range);
-            if let Some((range, seen)) = range.zip(observed.seen.get_mut(&to)) {
+            let range = all.get(&from).map(Seen::range);
+            if let Some((range, seen)) = range.zip(all.get_mut(&to)) {
                 seen.join(range);
             }
         }
         let mut scales = BTreeMap::new();
         for (&value, point) in &plan.points {
-            let Some(seen) = observed.seen.get_mut(&value) else { continue };
+            let Some(seen) = all.get_mut(&value) else { continue };
             if let Some(range) = told_apart(graph, value, point) {
                 seen.cut(range);
             }
             scales.insert(value, self.scale(graph, plan, rows, (value, point, seen)));
         }
-        Measurement { scales, inputs: observed.inputs }
+        Measurement { scales, inputs: Arc::clone(&observed.inputs) }
     }
 
     /// How a value is rounded.

@@ -143,6 +143,8 @@ pub(super) struct Wanted<'w> {
     pub between: &'w [String],
     /// Operators between layers that stay float all the same.
     pub barred: BTreeSet<NodeId>,
+    /// The layers to quantize; `None` for all.
+    pub only: Option<&'w BTreeSet<NodeId>>,
 }
 
 impl Wanted<'_> {
@@ -166,7 +168,7 @@ impl Plan {
         let mut plan = Self::default();
         let graph = &*scope.graph;
         let order = graph.order()?;
-        for &node in &order {
+        for &node in order.iter().filter(|n| wanted.only.is_none_or(|only| only.contains(n))) {
             match layer(scope, node) {
                 Ok(mut layer) if cx.may_change(graph, &[node]) => {
                     layer.gives_integers = wanted.integer_results.iter().any(|op| graph.node(node).is(op));

@@ -106,13 +106,13 @@ impl Seen {
         Ok(())
     }
 
-    /// Chooses the range, now that everything was seen.
+    /// Chooses the range, now that everything was seen. The numbers themselves are forgotten.
     pub fn settle(&mut self, levels: u32, percentile: f64, symmetric: bool) {
         self.widen();
         if let Some(range) = self.average.filter(|_| self.calibrator == Calibrator::MovingAverage) {
             self.cut(range);
         }
-        for (at, histogram) in self.histograms.iter().enumerate() {
+        for (at, histogram) in std::mem::take(&mut self.histograms).iter().enumerate() {
             let (low, high) = match self.calibrator {
                 Calibrator::MinMax | Calibrator::MovingAverage => continue,
                 Calibrator::Percentile => histogram.percentile(percentile),

@@ -9,7 +9,7 @@ use crate::prelude::*;
 
 use super::codes::Rows;
 use super::fidelity::{Pair, ratios};
-use super::measure::{Calibrator, Measurement, Ranges};
+use super::measure::{Calibrator, Measurement, Observed, Ranges};
 use super::place::Placer;
 use super::plan::{Plan, Wanted, entry};
 use super::quantized::undo_or_refuse;
@@ -30,7 +30,7 @@ use super::store::Storage;
 /// *Left alone:* layers whose weight is not constant (but for a `MatMul` of two activations), and those of another type
 /// than float32. A model that is quantized already is refused: `import-qat` keeps its scales, `requantize: true` takes
 /// them out and measures anew.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct QuantizeStatic {
     /// Type of the activations; by default that of the profile.
@@ -102,24 +102,9 @@ impl Pass for QuantizeStatic {
         let mut results = Vec::new();
         let mut placer = Placer::new(ID);
         main_graph(model, cx, &mut |scope, cx| {
-            let (plan, found, rows) = choice.plan(&before, scope, cx, (samples, &mut summary))?;
-            for (at, layer) in plan.layers.iter().enumerate() {
-                let mut line = entry(scope.graph, layer.node);
-                line.form = choice.form(scope.graph.node(layer.node), layer.weight.is_some());
-                if let (Some(weight), Some(rows)) = (layer.weight, &rows[at])
-                    && let Some(known) = found.of_layer(layer)
-                {
-                    let stored = choice.storage.layer(scope, &mut placer, layer, (weight, rows), &known)?;
-                    line.bytes_after = stored.bytes;
-                    line.note = stored.overflows.and_then(no_overflow);
-                }
-                results.push((line, layer.result));
-            }
-            for (&value, point) in &plan.points {
-                if let Some(scale) = found.scales.get(&value) {
-                    placer.point(scope, value, point, scale)?;
-                }
-            }
+            let seen = choice.observe(&before, scope, cx, samples)?.chosen(&choice.ranges);
+            let planned = choice.plan(scope, cx, (None, &seen), &mut summary)?;
+            results = choice.apply(scope, &mut placer, &planned)?;
             Ok(())
         })?;
         summary.applied = results.len();
@@ -133,8 +118,8 @@ impl Pass for QuantizeStatic {
 }
 
 /// The options, with the profile's word where they say nothing.
-struct Choice<'c> {
-    ranges: Ranges,
+pub(super) struct Choice<'c> {
+    pub ranges: Ranges,
     storage: Storage,
     integer_results: &'c [String],
     between: &'c [String],
@@ -147,10 +132,11 @@ fn no_overflow(found: Overflows) -> Option<String> {
 }
 
 /// A plan, what was measured for it, and the weights of its layers.
-type Planned = (Plan, Measurement, Vec<Option<Rows>>);
+pub(super) type Planned = (Plan, Measurement, Vec<Option<Rows>>);
 
 impl QuantizeStatic {
-    fn choose<'c>(&'c self, profile: &'c Profile) -> anyhow::Result<Choice<'c>> {
+    /// What the options come down to.
+    pub(super) fn choose<'c>(&'c self, profile: &'c Profile) -> anyhow::Result<Choice<'c>> {
         let between = self.between.as_ref().unwrap_or(&profile.between);
         let unknown = |op: &&String| !Wanted::known().any(|known| known == op.as_str());
         if let Some(op) = self.between.iter().flatten().find(unknown) {
@@ -190,7 +176,7 @@ impl QuantizeStatic {
 
 impl Choice<'_> {
     /// The opset that has the operators.
-    fn opset(&self) -> i64 {
+    pub fn opset(&self) -> i64 {
         if self.ranges.dtype.bits() == 16 { 21 } else { 13 }
     }
 
@@ -206,32 +192,84 @@ impl Choice<'_> {
         format!("{activations}×{} {scales}", short(self.storage.weights))
     }
 
-    /// What to quantize, from what the samples show.
-    fn plan(
+    /// The layers that can be quantized, in topological order. The summary says what stays float.
+    pub fn layers(
+        &self,
+        scope: &Scope<'_>,
+        cx: &PassContext<'_>,
+        summary: &mut Summary,
+    ) -> anyhow::Result<Vec<NodeId>> {
+        let plan = Plan::of(scope, cx, &self.wanted(None), summary)?;
+        Ok(plan.layers.iter().map(|layer| layer.node).collect())
+    }
+
+    /// What the samples show of everything that can be quantized.
+    pub fn observe(
         &self,
         before: &Model,
         scope: &Scope<'_>,
         cx: &PassContext<'_>,
-        (samples, summary): (&Samples<'_>, &mut Summary),
-    ) -> anyhow::Result<Planned> {
-        let (integer_results, between) = (self.integer_results, self.between);
-        let mut wanted = Wanted { integer_results, between, barred: BTreeSet::new() };
-        let plan = Plan::of(scope, cx, &wanted, summary)?;
-        let rows = plan.rows(scope.graph);
+        samples: &Samples<'_>,
+    ) -> anyhow::Result<Observed> {
+        let plan = Plan::of(scope, cx, &self.wanted(None), &mut Summary::default())?;
         if plan.layers.is_empty() {
-            return Ok((plan, Measurement::default(), rows));
+            return Ok(Observed::default());
         }
-        let seen = self.ranges.observe(before, &plan, &rows, samples)?;
+        self.ranges.observe(before, &plan, &plan.rows(scope.graph), samples)
+    }
+
+    /// What to quantize of some layers, or of all, from what the samples show.
+    pub fn plan(
+        &self,
+        scope: &Scope<'_>,
+        cx: &PassContext<'_>,
+        (only, seen): (Option<&BTreeSet<NodeId>>, &Observed),
+        summary: &mut Summary,
+    ) -> anyhow::Result<Planned> {
+        let mut wanted = self.wanted(only);
+        let mut plan = Plan::of(scope, cx, &wanted, summary)?;
+        let rows = plan.rows(scope.graph);
         wanted.barred = plan.mixed(scope.graph, &seen.ranges());
-        if wanted.barred.is_empty() {
-            let found = self.ranges.settle(scope.graph, &plan, &rows, seen);
-            return Ok((plan, found, rows));
+        if !wanted.barred.is_empty() {
+            for _ in &wanted.barred {
+                summary.skip("the ranges that a Concat joins differ by more than 8 times");
+            }
+            plan = Plan::of(scope, cx, &wanted, &mut Summary::default())?;
         }
-        for _ in &wanted.barred {
-            summary.skip("the ranges that a Concat joins differ by more than 8 times");
-        }
-        let plan = Plan::of(scope, cx, &wanted, &mut Summary::default())?;
         let found = self.ranges.settle(scope.graph, &plan, &rows, seen);
         Ok((plan, found, rows))
+    }
+
+    fn wanted<'w>(&'w self, only: Option<&'w BTreeSet<NodeId>>) -> Wanted<'w> {
+        let (integer_results, between) = (self.integer_results, self.between);
+        Wanted { integer_results, between, barred: BTreeSet::new(), only }
+    }
+
+    /// Quantizes what a plan says. Returns what became of every layer, and its result.
+    pub fn apply(
+        &self,
+        scope: &mut Scope<'_>,
+        placer: &mut Placer,
+        (plan, found, rows): &Planned,
+    ) -> anyhow::Result<Vec<(LayerReport, ValueId)>> {
+        let mut results = Vec::new();
+        for (layer, rows) in plan.layers.iter().zip(rows) {
+            let mut line = entry(scope.graph, layer.node);
+            line.form = self.form(scope.graph.node(layer.node), layer.weight.is_some());
+            if let (Some(weight), Some(rows)) = (layer.weight, rows)
+                && let Some(known) = found.of_layer(layer)
+            {
+                let stored = self.storage.layer(scope, placer, layer, (weight, rows), &known)?;
+                line.bytes_after = stored.bytes;
+                line.note = stored.overflows.and_then(no_overflow);
+            }
+            results.push((line, layer.result));
+        }
+        for (&value, point) in &plan.points {
+            if let Some(scale) = found.scales.get(&value) {
+                placer.point(scope, value, point, scale)?;
+            }
+        }
+        Ok(results)
     }
 }

@@ -40,7 +40,8 @@ pub struct OutputLoss {
 impl Loss {
     /// The worst output's signal to noise ratio; infinite where all answers are equal.
     pub fn sqnr_db(&self) -> f64 {
-        self.outputs.iter().filter_map(|o| o.sqnr_db).fold(f64::INFINITY, f64::min)
+        let known = self.outputs.iter().filter_map(|o| o.sqnr_db);
+        known.map(|db| if db.is_nan() { f64::NEG_INFINITY } else { db }).fold(f64::INFINITY, f64::min)
     }
 
     /// The worst output's agreement.
@@ -135,6 +136,7 @@ impl Sums {
     }
 }
 
-fn numbers(tensor: &TensorData) -> Option<Vec<f64>> {
+/// The elements of a tensor of numbers.
+pub(super) fn numbers(tensor: &TensorData) -> Option<Vec<f64>> {
     tensor.to_f64s().or_else(|| Some(tensor.to_i64s()?.into_iter().map(|x| x as f64).collect()))
 }

@@ -5,6 +5,7 @@
 //! depend on how many cores there are.
 
 mod loss;
+mod noise;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use crate::engine::{Bindings, Engine, EngineError, Session};
 use crate::ir::{IrError, Model, TensorData, ValueId};
 
 pub use loss::{Loss, OutputLoss};
+pub use noise::Answers;
 
 /// The tensors of one run.
 type Tensors = Vec<TensorData>;

@@ -76,6 +76,36 @@ fn loss_is_measured_on_what_is_held_out() {
 }
 
 #[test]
+fn noise_is_a_share_of_the_signal_output_by_output() {
+    let text = |two: &str| {
+        let text = format!(
+            r#"<ir_version: 8, opset_import: ["": 17]>
+g (float[n, 2] x) => (float[n, 2] a, float[n, 2] b, float[n, 2] c) <float[2] two = {{{two}}}, float[1] no = {{0}}>
+{{ a = Mul (x, two)  b = Neg (x)  d = Sub (x, x)  e = Sub (two, x)  f = Add (e, x)  c = Mul (f, no) }}"#
+        );
+        crate::onnx::from_text(&text).unwrap().model
+    };
+    let (model, other) = (text("2, -2"), text("2, -2.2"));
+    let engine = Interpreter::default();
+    let held_out = vec![batch(&[100.0, 0.0])];
+    let batches = vec![batch(&[1.0, 1.0]), batch(&[3.0, -1.0]), batch(&[0.0, 9.0])];
+    let samples = Samples::new(&engine, Bindings::new(), batches, held_out);
+    let answers = samples.answers(&model, 2).unwrap();
+    assert_eq!(answers.batches(), 2);
+    assert_eq!(samples.answers(&model, 9).unwrap().batches(), 3);
+    assert_eq!(samples.noise(&answers, &model).unwrap(), [0.0; 3]);
+    let noise = samples.noise(&answers, &other).unwrap();
+    assert!(
+        (noise[0] - 0.08 / 48.0).abs() < 1e-6,
+        "two errors of 0.2, over squares of 2, 2, 6 and 2: {noise:?}"
+    );
+    assert_eq!(noise[1..], [0.0; 2]);
+    let broken = samples.noise(&answers, &text("2, inf")).unwrap();
+    assert_eq!((broken[0], broken[1]), (f64::INFINITY, 0.0));
+    assert_eq!(broken[2], f64::INFINITY, "not a number, where zero was said");
+}
+
+#[test]
 fn every_batch_is_told_and_bad_ones_are_named() {
     use std::sync::Mutex;
 

@@ -96,10 +96,11 @@ pub fn main(args: &Args) -> Result<(), Failure> {
     };
     let targets = places.targets()?;
     let given = !args.data.is_empty() || recipe.data.contains_key(MEASURE);
-    let measures = recipe.steps.iter().any(|step| step.needs_samples() || (given && step.uses_samples()));
+    let measures = recipe.steps.iter().any(|step| step.needs_samples() || (given && step.uses_samples()))
+        || recipe.budget.needs_loss();
     if args.no_verify && !args.data.is_empty() && !measures {
         return Err(Failure::usage(
-            "`--data` has no use with `--no-verify`: no step of the recipe measures on samples",
+            "`--data` has no use with `--no-verify`: nothing in the recipe measures on samples",
         ));
     }
     let runs = !args.no_verify || measures;
@@ -171,6 +172,9 @@ fn objection(report: &Report, require_verified: bool) -> Option<String> {
         }
         Some(Outcome::CouldNotRun { why }) if require_verified => format!("not verified: {why}"),
         None if require_verified => "not verified: the recipe turns verification off".to_owned(),
+        _ if !report.run.unmet.is_empty() => {
+            format!("the budget of the recipe is not met: {}", report.run.unmet.join("; "))
+        }
         _ => return None,
     };
     Some(format!("{why}; nothing is written"))

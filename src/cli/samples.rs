@@ -16,7 +16,10 @@ impl Data {
     /// Those of the command line, else of the recipe.
     pub fn open(args: &[String], recipe: &Recipe, model: &Model, dims: &Bindings) -> Result<Self, DataError> {
         let open = |source: DataSource| Dataset::open(&source, model, dims);
-        let eval = recipe.data.get(JUDGE).filter(|_| recipe.steps.iter().any(Step::is_lossy));
+        let eval = recipe
+            .data
+            .get(JUDGE)
+            .filter(|_| recipe.steps.iter().any(Step::is_lossy) || recipe.budget.needs_loss());
         Ok(Self {
             calib: source(args, recipe)?.map(open).transpose()?,
             eval: eval.cloned().map(open).transpose()?,

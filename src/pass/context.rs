@@ -1,6 +1,6 @@
 //! What a pass may know and use besides the model.
 
-use super::Profile;
+use super::{Metrics, Profile};
 use crate::calibrate::{Part, Samples};
 use crate::engine::{EngineError, NodeCall, kernels};
 use crate::ir::{Graph, Model, NodeId, OpName, TensorData};
@@ -63,6 +63,7 @@ pub struct PassContext<'a> {
     pub warnings: Vec<String>,
     pub(crate) names: Names,
     samples: Option<&'a Samples<'a>>,
+    metrics: &'a dyn Metrics,
     evaluate: &'a Evaluate<'a>,
     can_evaluate: &'a (dyn Fn(&OpName) -> bool + Sync + 'a),
 }
@@ -82,6 +83,7 @@ impl<'a> PassContext<'a> {
             warnings: Vec::new(),
             names: Names::of(model),
             samples: None,
+            metrics: &(),
             evaluate,
             can_evaluate,
         }
@@ -97,6 +99,18 @@ impl<'a> PassContext<'a> {
     pub fn with_samples(mut self, samples: Option<&'a Samples<'a>>) -> Self {
         self.samples = samples;
         self
+    }
+
+    /// The same with metrics of the user's.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: &'a dyn Metrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// Metrics of the user's.
+    pub fn metrics(&self) -> &'a dyn Metrics {
+        self.metrics
     }
 
     /// Unlabelled samples, and the engine that runs models on them.

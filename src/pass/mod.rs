@@ -4,6 +4,7 @@
 //! subexpressions, dead code) implements [`Pass`]. Both are named, documented and configured the same way: the options
 //! struct *is* the pass.
 
+mod budget;
 mod context;
 mod profile;
 mod set;
@@ -15,6 +16,7 @@ use crate::rewrite::{PatternBuilder, RuleFn, Select};
 
 pub use crate::rewrite::CompiledRule;
 pub use crate::schema::Target;
+pub use budget::{Budget, Metrics};
 pub use context::{Limits, PassContext};
 pub(crate) use context::{each_bare_graph, each_graph, main_graph, require_opset, store_constants};
 pub use profile::{Accumulation, ActivationType, BiasForm, Profile, WeightOnly, WeightType};

@@ -33,7 +33,8 @@ pub struct LayerReport {
     pub bytes_before: u64,
     /// Bytes of its weights after.
     pub bytes_after: u64,
-    /// Signal to quantization noise ratio of its result on the samples, in dB, where it was measured.
+    /// Signal to quantization noise ratio on the samples, in dB, where it was measured: of its result, or, where a pass
+    /// quantizes layers one by one to compare them, of the model's worst output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sqnr_db: Option<f64>,
     /// Why it is as it is, or what to do about it.

@@ -1,7 +1,9 @@
 //! Running a recipe over a model: steps, the check after each, the proof at the end.
 
 mod bind;
+mod budget;
 mod culprit;
+mod metrics;
 mod proof;
 #[cfg(test)]
 mod tests;
@@ -16,9 +18,11 @@ use crate::engine::compare::Tolerance;
 use crate::engine::verify::{Verification, VerifyOptions};
 use crate::engine::{Bindings, Engine, fold};
 use crate::ir::{IrError, Model};
-use crate::pass::{Member, Pass, PassContext, Profile, Summary, run_members};
+use crate::pass::{Member, Metrics, Pass, PassContext, Profile, Summary, run_members};
 use crate::recipe::{Recipe, Step, StepKind};
 use crate::rewrite::Select;
+
+use metrics::Commands;
 
 pub use bind::BindError;
 
@@ -43,6 +47,9 @@ pub enum PipelineError {
         /// What went wrong.
         error: anyhow::Error,
     },
+    /// A metric could not be measured.
+    #[error("{0:#}")]
+    Metric(anyhow::Error),
     /// A step broke an invariant: a bug in a pass.
     #[error(
         "step `{step}` left a broken model: {error} (a bug in onnxpress; `skip: [{step}]` in a recipe works around it)"
@@ -81,10 +88,29 @@ pub struct RunLog {
     pub verification: Option<Verification>,
     /// What the lossy steps cost; `None` where there was none, or nothing to run them on.
     pub loss: Option<Loss>,
+    /// The metrics of the recipe.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<MetricLog>,
+    /// What of the recipe's budget is not met, with the numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unmet: Vec<String>,
     /// Where the answers differ: the pass that changed them, as far as bisection could tell.
     pub culprit: Option<String>,
     /// What the user should know.
     pub warnings: Vec<String>,
+}
+
+/// What a metric was.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MetricLog {
+    /// Its name.
+    pub name: String,
+    /// Of the original.
+    pub before: f64,
+    /// Of the result.
+    pub after: f64,
+    /// Whether more of it is better.
+    pub larger_is_better: bool,
 }
 
 /// What one step did.
@@ -121,7 +147,9 @@ pub fn run(
     let (exact, lossy) = steps.split_at(steps.iter().position(Step::is_lossy).unwrap_or(steps.len()));
     let samples = options.samples;
     run.warnings.extend(samples.into_iter().flat_map(Samples::warnings).cloned());
-    let around = Around { samples, profile: recipe.profile.as_ref() };
+    let metrics = Commands(&recipe.metrics);
+    let around = Around { samples, profile: recipe.profile.as_ref(), metrics: &metrics };
+    let before = budget::metrics(&metrics, original)?;
     let mut run_all = |steps: &[Step], model: &mut Model, run: &mut RunLog| -> Result<(), PipelineError> {
         for step in steps {
             if let Some(progress) = &mut options.progress {
@@ -145,10 +173,11 @@ pub fn run(
         }),
         None => None,
     };
-    if !lossy.is_empty() {
-        run_all(lossy, &mut model, &mut run)?;
+    run_all(lossy, &mut model, &mut run)?;
+    if !lossy.is_empty() || recipe.budget.needs_loss() {
         proof::measure(original, &model, (samples.or(judge.as_ref()), around.profile), &mut run);
     }
+    budget::judge(&recipe.budget, (&metrics, before), &model, &mut run)?;
     Ok((model, run))
 }
 
@@ -185,10 +214,16 @@ fn check_opset(opset: i64) -> Result<(), PipelineError> {
 }
 
 /// What steps may know besides the model.
-#[derive(Default)]
 struct Around<'a> {
     samples: Option<&'a Samples<'a>>,
     profile: Option<&'a Profile>,
+    metrics: &'a dyn Metrics,
+}
+
+impl Default for Around<'_> {
+    fn default() -> Self {
+        Self { samples: None, profile: None, metrics: &() }
+    }
 }
 
 /// Runs one step and checks the model.
@@ -205,6 +240,7 @@ fn run_step(
     members_of(step, &Select::default(), &mut members);
     let members: Vec<_> = members.iter().map(|(pass, select)| Member { pass: *pass, select }).collect();
     let mut cx = PassContext::new(model, &fold::evaluate, &fold::covers).with_samples(around.samples);
+    cx = cx.with_metrics(around.metrics);
     cx.profile = around.profile.cloned().unwrap_or_default();
     let passes = run_members(model, &members, &mut cx).map_err(failed)?;
     warnings.append(&mut cx.warnings);

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::steps::{Step, StepKind};
 use super::vars::escape;
-use super::{JUDGE, Recipe, data};
+use super::{JUDGE, Recipe, data, metric};
 use crate::rewrite::Selector;
 
 /// The recipe as it would be written without parents and variables.
@@ -40,6 +40,12 @@ pub(super) fn recipe(recipe: &Recipe) -> Value {
         }
     }
     put("verify", checks);
+    if !recipe.metrics.is_empty() {
+        put("metrics", recipe.metrics.iter().map(|(name, m)| (name.clone(), metric::emit(m))).collect());
+    }
+    if !recipe.budget.is_empty() {
+        put("budget", json!(recipe.budget));
+    }
     escaped(Value::Object(out))
 }
 

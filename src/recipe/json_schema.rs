@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::data_schema::{ARRAYS, DATA_SET, arrays, data_set};
 use super::docs::{GENERATED, PassDoc};
-use super::profile;
 use super::steps::COMMON;
+use super::{metric, profile};
 use crate::passes::AnyPass;
 use crate::schema::NEWEST_OPSET;
 
@@ -105,6 +105,8 @@ fn sections() -> Value {
             "$ref": "#/$defs/text-list",
         },
         "verify": object("How to compare the result with the original.", &verify()),
+        "metrics": metric::metrics_schema(),
+        "budget": metric::budget_schema(),
     })
 }
 

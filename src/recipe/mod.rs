@@ -12,6 +12,7 @@ mod emit;
 mod error;
 mod json_schema;
 mod load;
+mod metric;
 pub mod profile;
 mod read;
 mod source;
@@ -28,9 +29,10 @@ use std::path::Path;
 use error::Source;
 
 use crate::data::DataSource;
-use crate::pass::Profile;
+use crate::pass::{Budget, Profile};
 
 pub use error::{Place, RecipeError, hint};
+pub use metric::{MODEL, Metric};
 pub use steps::{Step, StepKind};
 
 /// The data set that passes measure with.
@@ -55,6 +57,10 @@ pub struct Recipe {
     pub steps: Vec<Step>,
     /// How to compare the result with the original.
     pub verify: Verify,
+    /// Numbers that commands of the user's say about a model, by name.
+    pub metrics: BTreeMap<String, Metric>,
+    /// What the result has to keep.
+    pub budget: Budget,
 }
 
 /// A dim of an input.

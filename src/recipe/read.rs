@@ -6,19 +6,21 @@ use super::error::{Place, RecipeError, Source, hint, one_line};
 use super::steps::Steps;
 use super::tree::{Entry, Kind, Tree};
 use super::vars::{Outside, Vars};
-use super::{DimKey, JUDGE, MEASURE, Recipe, Verify, data, profile};
+use super::{DimKey, JUDGE, MEASURE, Recipe, Verify, data, metric, profile};
 use crate::data::DataSource;
 use crate::schema::NEWEST_OPSET;
 
 /// The keys of a recipe.
-pub(super) const KEYS: &[&str] =
-    &["version", "extends", "vars", "target", "inputs", "data", "steps", "skip", "verify"];
+pub(super) const KEYS: &[&str] = &[
+    "version", "extends", "vars", "target", "inputs", "data", "steps", "skip", "verify", "metrics", "budget",
+];
 
 /// The newest version of the recipe language.
 const VERSION: i64 = 1;
 
 /// The sections that merge per key, and how deep.
-const MERGED: &[(&str, usize)] = &[("vars", 1), ("target", 1), ("inputs", 2), ("data", 2), ("verify", 1)];
+const MERGED: &[(&str, usize)] =
+    &[("vars", 1), ("target", 1), ("inputs", 2), ("data", 2), ("verify", 1), ("metrics", 2), ("budget", 2)];
 
 /// Whether the tree is a recipe at all, of a version that is known.
 pub(super) fn check_keys(tree: &Tree) -> Result<(), RecipeError> {
@@ -26,12 +28,7 @@ pub(super) fn check_keys(tree: &Tree) -> Result<(), RecipeError> {
         return Err(tree.expected("a recipe: a mapping with keys such as `steps`"));
     };
     if let Some(entry) = entries.iter().find(|e| !KEYS.contains(&e.key.as_str())) {
-        return Err(match entry.key.as_str() {
-            key @ ("metrics" | "budget") => {
-                entry.place.error(format!("`{key}` is not supported yet: exact recipes need no budget"))
-            }
-            _ => entry.unknown("a recipe", KEYS),
-        });
+        return Err(entry.unknown("a recipe", KEYS));
     }
     match tree.get("version") {
         Some(version) if version.kind != Kind::Int(VERSION) => {
@@ -70,6 +67,7 @@ pub(super) fn recipe(
     let outside_profile = outside.profile.map(|name| (name.to_owned(), here(name)));
     let named = outside_profile.or(named);
     let profile = named.map(|(name, place)| profile::load(&name, &place, outside.machine)).transpose()?;
+    let metrics = section("metrics").map(|t| metric::read(&t)).transpose()?.unwrap_or_default();
     Ok(Recipe {
         name: name.to_owned(),
         target_opset,
@@ -78,6 +76,8 @@ pub(super) fn recipe(
         data: section("data").map(|t| data_sets(&t)).transpose()?.unwrap_or_default(),
         steps: steps.finish()?,
         verify: section("verify").map(|t| verify(&t)).transpose()?.unwrap_or_default(),
+        budget: section("budget").map(|t| metric::budget(&t, &metrics)).transpose()?.unwrap_or_default(),
+        metrics,
     })
 }
 

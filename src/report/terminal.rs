@@ -9,6 +9,7 @@ use comfy_table::{CellAlignment, Table};
 use super::{Report, Stats};
 use crate::calibrate::Loss;
 use crate::engine::verify::{Outcome, Verification};
+use crate::pass::LayerReport;
 
 /// Rows of operators that changed; the rest is summed up.
 const OPERATOR_ROWS: usize = 24;
@@ -26,6 +27,13 @@ pub(super) fn table(report: &Report) -> String {
     }
     if let Some(loss) = &report.run.loss {
         let _ = writeln!(out, "{}", lost(loss));
+    }
+    for metric in &report.run.metrics {
+        let better = if metric.larger_is_better { "larger" } else { "smaller" };
+        let _ = writeln!(out, "{}: {} → {} ({better} is better)", metric.name, metric.before, metric.after);
+    }
+    for unmet in &report.run.unmet {
+        let _ = writeln!(out, "BUDGET NOT MET: {unmet}");
     }
     if let Some(culprit) = &report.run.culprit {
         let _ = writeln!(out, "the answers change with: {culprit}");
@@ -84,7 +92,22 @@ fn passes(report: &Report, out: &mut String) {
                 let _ = write!(out, ", {left} left ({})", reasons.join("; "));
             }
             out.push('\n');
+            worst(&summary.layers, out);
         }
+    }
+}
+
+/// Layers that are told on a terminal; the JSON form has all.
+const WORST_LAYERS: usize = 5;
+
+/// The layers that lose most.
+fn worst(layers: &[LayerReport], out: &mut String) {
+    let mut measured: Vec<(f64, &LayerReport)> =
+        layers.iter().filter_map(|layer| Some((layer.sqnr_db?, layer))).collect();
+    measured.sort_by(|a, b| a.0.total_cmp(&b.0));
+    for (db, layer) in measured.iter().take(WORST_LAYERS) {
+        let (LayerReport { layer, op, form, .. }, bytes) = (layer, layer.bytes_after);
+        let _ = writeln!(out, "  {db:.1} dB  {op} `{layer}`: {form}, {} bytes", grouped(bytes));
     }
 }
 

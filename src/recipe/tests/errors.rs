@@ -6,7 +6,6 @@ use super::*;
 fn unknown_names_come_with_the_nearest_one() {
     let table = [
         ("stepz: []", "1:1: a recipe has no key `stepz`; did you mean `steps`?"),
-        ("metrics: {}", "1:1: `metrics` is not supported yet: exact recipes need no budget"),
         ("steps: [fuse-conf-bn]", "1:9: unknown pass `fuse-conf-bn`; did you mean `fuse-conv-bn`?"),
         ("steps:\n  - fixpiont: [fuse-conv-bn]", "2:5: unknown pass `fixpiont`; did you mean `fixpoint`?"),
         ("steps: [fixpoint]", "1:9: unknown pass `fixpoint`; it needs a list of passes"),
@@ -68,6 +67,40 @@ fn wrong_values_say_what_is_expected() {
         ("version: 2", "1:10: expected version 1, the only one there is, found the number 2"),
         ("- a", "1:1: expected a recipe: a mapping with keys such as `steps`, found a list"),
         ("extends: [a]", "1:10: expected text, found a list"),
+    ];
+    check(&table);
+}
+
+#[test]
+fn wrong_metrics_and_budgets_say_what_is_expected() {
+    let metric = |rest: &str| format!("metrics: {{ m: {{ command: 'e {{model}}'{rest} }} }}");
+    let table = [
+        ("metrics: { m: {} }", "1:15: a metric needs a `command`, with {model} for the file of the model"),
+        ("metrics: { m: { comand: a } }", "1:17: a metric has no key `comand`; did you mean `command`?"),
+        ("metrics: { m: { command: 3 } }", "1:26: expected text, found the number 3; put it in quotes"),
+        ("metrics: { m: { command: \"a 'b {model}\" } }", "1:26: the command has no closing '"),
+        (
+            "metrics: { m: { command: python eval.py } }",
+            "1:26: the command reads no model: one of its arguments has {model}, which stands for the file",
+        ),
+        (
+            "metrics: { m: { command: ['{model}'] } }",
+            "1:26: the command reads no model: one of its arguments has {model}, which stands for the file",
+        ),
+        (&metric(", parse: '(a'"), "1:46: `(a` is no regular expression: error: unclosed group"),
+        (&metric(", parse: 'top1'"), "1:46: `top1` has no group: put the number in `(…)`"),
+        (
+            &metric(", parse: '(a)(b)'"),
+            "1:46: `(a)(b)` has 2 groups and needs one: `(?:…)` groups without counting",
+        ),
+        (&metric(", larger-is-better: 1"), "1:57: expected true or false, found the number 1"),
+        (&metric(", timeout: 0"), "1:48: expected a whole number from 1 to 604800, found the number 0"),
+        ("budget: { sqrn: 30 }", "1:11: `budget` has no key `sqrn`; did you mean `sqnr`?"),
+        ("budget: { sqnr: high }", "1:17: expected a number, found the text `high`"),
+        ("budget: { agreement: 98 }", "1:22: expected a share from 0 to 1, found the number 98"),
+        ("budget: { metric: { top1: 1 } }", "1:21: unknown metric `top1`; there are no metrics"),
+        (&(metric("") + "\nbudget: { metric: { n: 1 } }"), "2:21: unknown metric `n`; did you mean `m`?"),
+        (&(metric("") + "\nbudget: { metric: { m: x } }"), "2:24: expected a number, found the text `x`"),
     ];
     check(&table);
 }

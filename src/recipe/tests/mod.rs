@@ -130,3 +130,33 @@ fn values_from_outside_take_the_declared_type() {
     assert_eq!(size(&load(Loader::new().env(&env))), 9);
     assert_eq!(size(&load(Loader::new().env(&env).set("e", "1").set("e", "2"))), 2);
 }
+
+#[test]
+fn metrics_and_the_budget_are_read_merged_and_written() {
+    let text = "
+metrics:
+  top1: { command: \"python eval.py '{model}' --fast\", parse: 'top1 (\\S+)', timeout: 30 }
+  wer: { command: [sh, -c, 'wc -c < \"$0\"', '{model}'], larger-is-better: false, dir: there }
+budget: { sqnr: 30, agreement: 0.98, metric: { top1: 0.9 } }
+";
+    let recipe = Recipe::from_str(text, "r.yaml", Path::new("a")).unwrap();
+    let (top1, wer) = (&recipe.metrics["top1"], &recipe.metrics["wer"]);
+    assert_eq!(top1.command, ["python", "eval.py", "{model}", "--fast"]);
+    assert_eq!((top1.parse.as_deref(), top1.timeout, top1.larger_is_better), (Some("top1 (\\S+)"), 30, true));
+    assert_eq!(wer.command, ["sh", "-c", "wc -c < \"$0\"", "{model}"]);
+    assert_eq!((wer.parse.as_deref(), wer.timeout, wer.larger_is_better), (None, 600, false));
+    assert_eq!((top1.dir.as_path(), wer.dir.as_path()), (Path::new("a"), Path::new("a/there")));
+    assert_eq!((recipe.budget.sqnr, recipe.budget.agreement), (Some(30.0), Some(0.98)));
+    assert_eq!(recipe.budget.metric["top1"].to_bits(), 0.9f64.to_bits());
+    let again = Recipe::from_str(&recipe.to_yaml(), "r.yaml", Path::new("")).unwrap();
+    assert_eq!(again, recipe);
+
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("base.yaml"), text).unwrap();
+    let child = "extends: base.yaml\nmetrics: { top1: { timeout: 5 }, wer: ~ }\nbudget: { sqnr: ~, metric: { top1: 0.8 } }";
+    let recipe = Recipe::from_str(child, "c.yaml", dir.path()).unwrap();
+    assert_eq!(recipe.metrics.keys().collect::<Vec<_>>(), ["top1"]);
+    assert_eq!((recipe.metrics["top1"].timeout, recipe.metrics["top1"].command.len()), (5, 4));
+    assert_eq!((recipe.budget.sqnr, recipe.budget.agreement), (None, Some(0.98)));
+    assert_eq!(recipe.budget.metric["top1"].to_bits(), 0.8f64.to_bits());
+}

@@ -1,0 +1,132 @@
+//! What every layer costs and spoils in every form.
+
+use std::collections::BTreeSet;
+
+use crate::prelude::*;
+
+use super::assignment::{Assignment, Form};
+use super::measure::Observed;
+use super::place::Placer;
+use super::plan::entry;
+use super::r#static::Choice;
+
+/// How many times longer a multiply-accumulate of float32 takes than one of 8 bits: as many as it is wider.
+const WIDTH: f64 = 32.0;
+
+/// Makes models in which some layers are quantized, from one measurement.
+pub(super) struct Bench<'b> {
+    /// The pass that does it.
+    pub pass: &'static str,
+    /// The model in float.
+    pub base: &'b Model,
+    /// The layers, in topological order.
+    pub layers: Vec<NodeId>,
+    /// Their multiply-accumulates, where they are known.
+    pub macs: Vec<Option<u64>>,
+    /// The forms besides float, with what was seen.
+    pub forms: Vec<(Choice<'b>, Observed)>,
+}
+
+/// What is known of the forms of a layer; the last one is float.
+pub(super) struct Known {
+    /// Cost and noise.
+    pub forms: Vec<Form>,
+    /// Bytes of its weights.
+    pub bytes: Vec<u64>,
+}
+
+impl Bench<'_> {
+    /// Whether a form is float.
+    pub fn is_float(&self, form: usize) -> bool {
+        form >= self.forms.len()
+    }
+
+    /// Quantizes a model as assigned. Returns what became of the layers that are not float. Wider activations first: what
+    /// they pass on is then rounded again by the narrow layers that read it.
+    pub fn apply(
+        &self,
+        model: &mut Model,
+        cx: &mut PassContext<'_>,
+        assignment: &Assignment,
+        summary: &mut Summary,
+    ) -> anyhow::Result<Vec<(NodeId, LayerReport)>> {
+        let mut placer = Placer::new(self.pass);
+        let mut lines = Vec::new();
+        for (form, (choice, seen)) in self.forms.iter().enumerate().rev() {
+            let of_form = self.layers.iter().zip(assignment).filter(|&(_, &f)| f == form);
+            let only: BTreeSet<NodeId> = of_form.map(|(&node, _)| node).collect();
+            if only.is_empty() {
+                continue;
+            }
+            require_opset(model, choice.opset(), cx);
+            main_graph(model, cx, &mut |scope, cx| {
+                let planned = choice.plan(scope, cx, (Some(&only), seen), summary)?;
+                let made = choice.apply(scope, &mut placer, &planned)?;
+                lines.extend(planned.0.layers.iter().zip(made).map(|(layer, (line, _))| (layer.node, line)));
+                Ok(())
+            })?;
+        }
+        Ok(lines)
+    }
+
+    /// A model that is quantized as assigned, to be measured.
+    pub fn candidate(
+        &self,
+        cx: &PassContext<'_>,
+        assignment: &Assignment,
+    ) -> anyhow::Result<(Model, Vec<(NodeId, LayerReport)>)> {
+        let mut model = self.base.clone();
+        let mut own = PassContext::with_kernels(&model);
+        own.select.clone_from(&cx.select);
+        let lines = self.apply(&mut model, &mut own, assignment, &mut Summary::default())?;
+        Ok((model, lines))
+    }
+
+    /// Measures every form of every layer, with only that layer quantized.
+    pub fn measure(
+        &self,
+        cx: &PassContext<'_>,
+        samples: &Samples<'_>,
+        batches: usize,
+    ) -> anyhow::Result<Vec<Known>> {
+        let answers = samples.answers(self.base, batches)?;
+        let float = self.forms.len();
+        let mut all = Vec::new();
+        for (at, &node) in self.layers.iter().enumerate() {
+            let mut known = Known { forms: Vec::new(), bytes: Vec::new() };
+            let whole = entry(&self.base.graph, node).bytes_before;
+            for form in 0..float {
+                let mut assignment = vec![float; self.layers.len()];
+                assignment[at] = form;
+                let (model, lines) = self.candidate(cx, &assignment)?;
+                known.forms.push(Form { cost: 0.0, noise: samples.noise(&answers, &model)? });
+                known.bytes.push(lines.first().map_or(whole, |(_, line)| line.bytes_after));
+            }
+            known.forms.push(Form { cost: 0.0, noise: vec![0.0; self.base.graph.outputs().len()] });
+            known.bytes.push(whole);
+            all.push(known);
+        }
+        self.price(&mut all);
+        Ok(all)
+    }
+
+    /// The cost of a form: its share of the bytes of the float layers, and of their time. Where the count of
+    /// multiply-accumulates is unknown, every weight counts once.
+    fn price(&self, all: &mut [Known]) {
+        let weights = |known: &Known| known.bytes.last().copied().unwrap_or(0) / 4;
+        let macs: Vec<f64> = self
+            .macs
+            .iter()
+            .zip(&*all)
+            .map(|(macs, known)| macs.unwrap_or_else(|| weights(known)) as f64)
+            .collect();
+        let bytes: u64 = all.iter().filter_map(|known| known.bytes.last()).sum();
+        let (bytes, time) = ((bytes as f64).max(1.0), macs.iter().sum::<f64>().max(1.0));
+        for (known, macs) in all.iter_mut().zip(macs) {
+            for (at, form) in known.forms.iter_mut().enumerate() {
+                let bits = self.forms.get(at).map_or(WIDTH, |(c, _)| c.ranges.dtype.bits() as f64);
+                form.cost = known.bytes[at] as f64 / bytes + macs * bits / WIDTH / time;
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! How much noise a change of the model adds to its answers, against answers that are kept.
+
+use rayon::prelude::*;
+
+use super::loss::numbers;
+use super::{CalibrateError, Part, Samples, Tensors};
+use crate::ir::{Model, TensorData};
+
+/// The answers of a model on its first samples, to compare those of others with.
+pub struct Answers {
+    runs: Vec<(Tensors, Tensors)>,
+    /// The power of every output.
+    signal: Vec<f64>,
+}
+
+impl Answers {
+    /// How many batches were run.
+    pub fn batches(&self) -> usize {
+        self.runs.len()
+    }
+}
+
+impl Samples<'_> {
+    /// The answers of a model on the first batches to measure with, `most` at most.
+    ///
+    /// # Errors
+    /// Where the engine cannot run the model.
+    pub fn answers(&self, model: &Model, most: usize) -> Result<Answers, CalibrateError> {
+        let part = self.part(Part::Calibration);
+        let batches: Vec<usize> = (0..part.len().min(most)).collect();
+        let inputs: Vec<Tensors> = (batches.par_iter())
+            .map(|&at| Ok(part.get(at)?.into_owned()))
+            .collect::<Result<_, CalibrateError>>()?;
+        let found = self.run_all(model, &inputs.iter().collect::<Vec<_>>())?;
+        let mut signal = vec![0.0; model.graph.outputs().len()];
+        for answers in &found {
+            signal.iter_mut().zip(answers).for_each(|(sum, a)| *sum += power(a, None));
+        }
+        Ok(Answers { runs: inputs.into_iter().zip(found).collect(), signal })
+    }
+
+    /// The power of the error of every output of another model, as a share of the power of the output.
+    ///
+    /// # Errors
+    /// Where the engine cannot run the model.
+    pub fn noise(&self, wanted: &Answers, model: &Model) -> Result<Vec<f64>, CalibrateError> {
+        let inputs: Vec<&Tensors> = wanted.runs.iter().map(|(inputs, _)| inputs).collect();
+        let found = self.run_all(model, &inputs)?;
+        let mut noise = vec![0.0; wanted.signal.len()];
+        for ((_, wanted), found) in wanted.runs.iter().zip(&found) {
+            let pairs = wanted.iter().zip(found);
+            noise.iter_mut().zip(pairs).for_each(|(sum, (a, b))| *sum += power(a, Some(b)));
+        }
+        // Where nothing was said, an error is worth as much as it is large.
+        let share = |(noise, &signal): (f64, &f64)| if signal > 0.0 { noise / signal } else { noise };
+        Ok(noise.into_iter().zip(&wanted.signal).map(share).collect())
+    }
+
+    /// Runs a model on inputs, side by side.
+    fn run_all(&self, model: &Model, inputs: &[&Tensors]) -> Result<Vec<Tensors>, CalibrateError> {
+        let each = inputs.len().div_ceil(rayon::current_num_threads().max(1)).max(1);
+        let sessions: Vec<_> = (inputs.chunks(each))
+            .map(|part| Ok((self.engine.prepare(model, &self.bindings)?, part)))
+            .collect::<Result<_, CalibrateError>>()?;
+        let runs: Vec<Vec<Tensors>> = (sessions.into_par_iter())
+            .map(|(session, part)| part.iter().map(|inputs| Ok(session.run(inputs)?)).collect())
+            .collect::<Result<_, CalibrateError>>()?;
+        Ok(runs.into_iter().flatten().collect())
+    }
+}
+
+/// The sum of the squares of a tensor, or of its differences from another: infinite where they cannot be compared.
+fn power(a: &TensorData, b: Option<&TensorData>) -> f64 {
+    let Some(x) = numbers(a) else { return 0.0 };
+    let Some(b) = b else { return x.iter().filter(|x| x.is_finite()).map(|x| x * x).sum() };
+    let Some(y) = numbers(b).filter(|y| y.len() == x.len()) else { return f64::INFINITY };
+    let gap = |(p, q): (&f64, &f64)| if p.total_cmp(q).is_eq() { 0.0 } else { (p - q).powi(2) };
+    let sum: f64 = x.iter().zip(&y).map(gap).sum();
+    if sum.is_nan() { f64::INFINITY } else { sum }
+}
