@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::calc::Calc;
+use super::channels::Axis;
 use super::expr::{Bindings, Expr};
 use super::facts::Facts;
+use super::products::{multiplies, node_products};
 use super::rules::einsum_labels;
 use crate::ir::{AttrValue, DType, Graph, NodeId, Origin, TensorData, ValueId};
 
@@ -90,112 +92,38 @@ pub fn parameters(graph: &Graph) -> Parameters {
 /// body has any is unknown.
 pub fn node_macs(graph: &Graph, facts: &Facts, sizes: &Sizes, id: NodeId) -> Option<u64> {
     let node = graph.node(id);
-    if !node.op.domain.is_empty() {
+    if node.op.is("Einsum") {
+        return einsum(graph, facts, sizes, id);
+    }
+    if node.op.is("If") {
+        let branch = |name: &str| macs(node.attrs.graph(name)?, &facts.body(graph, id, name)?, sizes);
+        return Some(branch("then_branch")?.max(branch("else_branch")?));
+    }
+    if node.op.domain.is_empty() && node.attrs.graphs().any(has_macs) {
+        return None;
+    }
+    let size = |axis: Axis| sizes.eval(facts.dim(axis.value, axis.axis)?);
+    let products = node_products(graph, facts, id)?;
+    products.iter().try_fold(0u64, |sum, product| sum.checked_add(product.eval(size)?))
+}
+
+/// The product of the sizes of all labels, where there is more than one input.
+fn einsum(graph: &Graph, facts: &Facts, sizes: &Sizes, id: NodeId) -> Option<u64> {
+    let inputs = graph.node_inputs(id);
+    let shapes: Vec<&[Expr]> = inputs.iter().map(|v| facts.shape((*v)?)).collect::<Option<_>>()?;
+    if shapes.len() < 2 {
         return Some(0);
     }
-    let site = Site { graph, facts, sizes, id };
-    match &*node.op.name {
-        "Conv" | "ConvInteger" | "DeformConv" => site.convolution(1),
-        "QLinearConv" => site.convolution(3),
-        "ConvTranspose" => {
-            let filter = sizes.product(site.shape(1)?.get(1..)?)?;
-            sizes.product(site.shape(0)?)?.checked_mul(filter)
-        }
-        "MatMul" | "MatMulInteger" | "QLinearMatMul" => {
-            sizes.product(site.out()?)?.checked_mul(sizes.eval(site.shape(0)?.last()?)?)
-        }
-        "Gemm" => {
-            let inner = usize::from(node.attrs.int("transA").unwrap_or(0) == 0);
-            sizes.product(site.out()?)?.checked_mul(sizes.eval(site.shape(0)?.get(inner)?)?)
-        }
-        "Einsum" => site.einsum(node.attrs.str("equation")?),
-        "Attention" => site.attention(),
-        "If" => {
-            let branch = |name: &str| macs(node.attrs.graph(name)?, &facts.body(graph, id, name)?, sizes);
-            Some(branch("then_branch")?.max(branch("else_branch")?))
-        }
-        _ if node.attrs.graphs().any(has_macs) => None,
-        _ => Some(0),
-    }
-}
-
-/// A node whose cost is asked for.
-struct Site<'a> {
-    graph: &'a Graph,
-    facts: &'a Facts,
-    sizes: &'a Sizes,
-    id: NodeId,
-}
-
-impl<'a> Site<'a> {
-    fn shape(&self, slot: usize) -> Option<&'a [Expr]> {
-        self.facts.shape(self.graph.node_input(self.id, slot)?)
-    }
-
-    fn out(&self) -> Option<&'a [Expr]> {
-        self.facts.shape(self.graph.node_output(self.id, 0)?)
-    }
-
-    /// Every output element reads one filter.
-    fn convolution(&self, weight: usize) -> Option<u64> {
-        let filter = self.sizes.product(self.shape(weight)?.get(1..)?)?;
-        self.sizes.product(self.out()?)?.checked_mul(filter)
-    }
-
-    /// The product of the sizes of all labels, where there is more than one input.
-    fn einsum(&self, equation: &str) -> Option<u64> {
-        let count = self.graph.node(self.id).input_count();
-        let shapes: Vec<&[Expr]> = (0..count).map(|i| self.shape(i)).collect::<Option<_>>()?;
-        if shapes.len() < 2 {
-            return Some(0);
-        }
-        let mut made = HashSet::new();
-        let (labels, _) = einsum_labels(equation, &shapes, &mut Calc::new("?".to_owned(), &mut made))?;
-        self.sizes.product(labels.values())
-    }
-
-    /// The scores, and the weighted sums of the values.
-    fn attention(&self) -> Option<u64> {
-        let attrs = &self.graph.node(self.id).attrs;
-        let count = |name: &str| u64::try_from(attrs.int(name)?).ok();
-        let size = |size: &Expr| self.sizes.eval(size);
-        let (batch, heads, length) = match self.shape(0)? {
-            [batch, heads, length, _] => (size(batch)?, size(heads)?, size(length)?),
-            [batch, length, _] => (size(batch)?, count("q_num_heads")?, size(length)?),
-            _ => return None,
-        };
-        let head = |slot: usize| match self.shape(slot)? {
-            [_, _, _, head] => size(head),
-            [_, _, hidden] => size(hidden)?.checked_div(count("kv_num_heads")?),
-            _ => None,
-        };
-        let keys = |slot: usize| match self.shape(slot)? {
-            [.., length, _] => size(length),
-            _ => None,
-        };
-        let past = if self.graph.node_input(self.id, 4).is_some() { keys(4)? } else { 0 };
-        let terms = [batch, heads, length, keys(1)?.checked_add(past)?, head(1)?.checked_add(head(2)?)?];
-        terms.into_iter().try_fold(1u64, u64::checked_mul)
-    }
+    let mut made = HashSet::new();
+    let equation = graph.node(id).attrs.str("equation")?;
+    let (labels, _) = einsum_labels(equation, &shapes, &mut Calc::new("?".to_owned(), &mut made))?;
+    sizes.product(labels.values())
 }
 
 /// Whether a graph or its bodies hold an operator that is made of multiply-accumulates.
 fn has_macs(graph: &Graph) -> bool {
-    const COUNTED: [&str; 11] = [
-        "Attention",
-        "Conv",
-        "ConvInteger",
-        "ConvTranspose",
-        "DeformConv",
-        "Einsum",
-        "Gemm",
-        "MatMul",
-        "MatMulInteger",
-        "QLinearConv",
-        "QLinearMatMul",
-    ];
     graph.nodes().map(|n| graph.node(n)).any(|node| {
-        (node.op.domain.is_empty() && COUNTED.contains(&&*node.op.name)) || node.attrs.graphs().any(has_macs)
+        (node.op.domain.is_empty() && multiplies(&node.op.name)) || node.attrs.graphs().any(has_macs)
     })
 }
 

@@ -3,12 +3,14 @@
 
 mod body;
 mod calc;
+pub mod channels;
 pub mod cost;
 mod dtype;
 mod expr;
 mod fact;
 mod facts;
 mod infer;
+mod products;
 mod rules;
 mod sequence;
 #[cfg(test)]
@@ -17,3 +19,4 @@ mod tests;
 pub use expr::{Bindings, Expr};
 pub(crate) use fact::Fact;
 pub use facts::{Facts, InferContext};
+pub use products::{Product, node_products};

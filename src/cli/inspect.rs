@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use onnxpress::report::Stats;
+use onnxpress::report::{ChannelGroup, Stats};
 use onnxpress::{Model, ValueId, to_text};
 use serde_json::json;
 
@@ -12,7 +12,8 @@ use super::{Failure, print, read, say};
 #[command(after_help = "\
 Examples:
   onnxpress inspect model.onnx
-  onnxpress inspect model.onnx --text | less")]
+  onnxpress inspect model.onnx --text | less
+  onnxpress inspect model.onnx --channels")]
 pub struct Args {
     /// The model; `-` reads standard input
     model: PathBuf,
@@ -22,6 +23,9 @@ pub struct Args {
     /// With --text: tensors of more elements are printed without their data
     #[arg(long, default_value_t = 16)]
     max_elements: usize,
+    /// List the channels that can be removed, and those that cannot, with who says so
+    #[arg(long, conflicts_with = "text")]
+    channels: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -35,9 +39,21 @@ pub fn main(args: &Args) -> Result<(), Failure> {
         let text = to_text(checked, args.max_elements).map_err(|e| Failure::about(&args.model, e))?;
         return print(&text);
     }
+    if args.channels {
+        return channels(args, model);
+    }
     let mut stats = Stats::of(model);
     stats.file_bytes = Some(loaded.bytes);
     if args.json { print(&as_json(model, &stats)?) } else { say(&as_lines(model, &stats)) }
+}
+
+fn channels(args: &Args, model: &Model) -> Result<(), Failure> {
+    let groups = ChannelGroup::of(model);
+    if args.json {
+        return print(&serde_json::to_string_pretty(&groups).map_err(Failure::failed)?);
+    }
+    let lines: Vec<String> = groups.iter().map(ChannelGroup::to_lines).collect();
+    say(&lines.join("\n"))
 }
 
 fn typed(model: &Model, ids: &[ValueId]) -> Vec<(String, String)> {

@@ -1,5 +1,6 @@
 //! What a run did, for people and for programs.
 
+mod channels;
 mod stats;
 mod terminal;
 
@@ -11,6 +12,7 @@ use crate::engine::verify::Outcome;
 use crate::ir::{Graph, Model};
 use crate::pipeline::RunLog;
 
+pub use channels::{ChannelAxis, ChannelGroup};
 pub use stats::Stats;
 
 /// The version of the JSON form. It grows when a field changes its meaning or goes.

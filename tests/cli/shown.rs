@@ -143,6 +143,11 @@ fn inspect_shows_a_model_three_ways() {
     assert_eq!(json["opsets"][0]["version"], 17);
     assert_eq!(json["stats"]["nodes"], 5);
     assert_eq!(json["stats"]["file_bytes"], stage.read("m.onnx").len());
+    let channels = stage.run(&["inspect", "m.onnx", "--channels"]).ok();
+    assert!(channels.contains("frozen by an input of the model"), "{channels}");
+    let json: Value =
+        serde_json::from_str(&stage.run(&["inspect", "m.onnx", "--channels", "--json"]).ok()).unwrap();
+    assert_eq!(json[0]["width"], 2);
     let text = stage.run(&["inspect", "m.onnx", "--text"]).ok();
     stage.model("again.onnx", &text);
     assert_eq!(stage.read("again.onnx"), stage.read("m.onnx"));
