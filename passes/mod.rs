@@ -3,6 +3,7 @@
 pub mod convert;
 pub mod fold;
 pub mod fuse;
+pub mod prune;
 pub mod quantize;
 pub mod simplify;
 
@@ -80,6 +81,7 @@ registry! {
     "inline-constant-if" => InlineConstantIf(simplify::constant_if::InlineConstantIf),
     "inline-functions" => InlineFunctions(simplify::functions::InlineFunctions),
     "merge-equal-nodes" => MergeEqualNodes(simplify::equal_nodes::MergeEqualNodes),
+    "prune-channels" => PruneChannels(prune::channels::PruneChannels),
     "quantize-static" => QuantizeStatic(quantize::r#static::QuantizeStatic),
     "quantize-weights" => QuantizeWeights(quantize::weights::QuantizeWeights),
     "resolve-cast-like" => ResolveCastLike(simplify::cast_like::ResolveCastLike),

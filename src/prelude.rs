@@ -3,9 +3,11 @@
 pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};
 
-pub use crate::analysis::Facts;
+pub use crate::analysis::channels::{Atom, Axis, Channels, Group, goes_by_group};
 pub use crate::analysis::cost::{Sizes, node_macs};
+pub use crate::analysis::{Facts, node_products};
 pub use crate::calibrate::{Answers, Part, Samples, Tap};
+pub(crate) use crate::engine::random::Stream;
 pub use crate::engine::{EngineError, NodeCall};
 pub use crate::ir::{
     AttrValue, Attrs, DType, Dim, Function, Graph, IrError, Model, Node, NodeId, OpName, OpsetId, Origin,
@@ -23,7 +25,7 @@ pub use crate::pass::{
 pub(crate) use crate::pass::{each_bare_graph, each_graph, main_graph, require_opset, store_constants};
 pub use crate::rewrite::{
     AnyVar, ConstVar, EitherVar, Match, NewOp, OpVar, Operand, OptVar, PatternBuilder, Rewrite, RuleFn,
-    Scope, Skip,
+    Scope, Select, Selector, Skip,
 };
 
 /// Whether an operator of the standard gives the same outputs for the same inputs, always: no random operator, no

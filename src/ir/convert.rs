@@ -94,6 +94,26 @@ impl TensorData {
         }
     }
 
+    /// The slices along an axis with these numbers, in this order. `None` for strings and packed elements, and for a number
+    /// or an axis that there is not.
+    pub fn take(&self, axis: usize, numbers: &[u32]) -> Option<Self> {
+        let size = *self.dims().get(axis)?;
+        let bits = self.dtype().bits();
+        if !bits.is_multiple_of(8) || numbers.iter().any(|&i| u64::from(i) >= size) {
+            return None;
+        }
+        let bytes = self.bytes()?;
+        let inner = self.dims()[axis + 1..].iter().product::<u64>() as usize * (bits / 8) as usize;
+        let outer = size as usize * inner;
+        let mut out = Vec::with_capacity(bytes.len() / (size as usize).max(1) * numbers.len());
+        for block in bytes.chunks_exact(outer.max(1)) {
+            numbers.iter().for_each(|&i| out.extend_from_slice(&block[i as usize * inner..][..inner]));
+        }
+        let mut dims = self.dims().to_vec();
+        dims[axis] = numbers.len() as u64;
+        Self::new(self.dtype(), &dims, out).ok()
+    }
+
     fn each_element<T: Element>(&self, mut f: impl FnMut(usize, T)) {
         let items = self.bytes().into_iter().flat_map(|bytes| bytes.chunks_exact(size_of::<T>()));
         items.enumerate().for_each(|(index, item)| f(index, T::read(item)));

@@ -65,6 +65,7 @@ pub enum Family {
     Simplify,
     Fuse,
     Convert,
+    Prune,
     Quantize,
 }
 
@@ -76,6 +77,7 @@ impl Family {
             Self::Simplify => "simplify",
             Self::Fuse => "fuse",
             Self::Convert => "convert",
+            Self::Prune => "prune",
             Self::Quantize => "quantize",
         }
     }

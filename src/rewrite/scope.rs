@@ -6,8 +6,8 @@ use super::alias::{can_alias, remove_if_dead};
 use super::{Names, Outcome, alias};
 use crate::analysis::{Facts, InferContext};
 use crate::ir::{
-    Attrs, DType, Graph, IrError, Model, Node, NodeId, OpName, Provenance, TensorData, Value, ValueId,
-    ValueType,
+    Attrs, DType, Dim, Graph, IrError, Model, Node, NodeId, OpName, Origin, Provenance, TensorData, Value,
+    ValueId, ValueType,
 };
 use crate::schema::Target;
 
@@ -218,6 +218,61 @@ impl Scope<'_> {
     /// Lets an operator read another value in one of its slots. The old one may be left without readers.
     pub(crate) fn feed(&mut self, node: NodeId, slot: usize, value: ValueId) -> Result<(), IrError> {
         self.graph.set_input(node, slot, Some(value))
+    }
+
+    /// Gives a constant other elements, of other dims too, also where a type is declared.
+    pub(crate) fn set_constant_and_type(&mut self, value: ValueId, data: TensorData) {
+        self.graph.edit_value(value, |v| {
+            v.ty = ValueType::of(&data);
+            v.data = Some(data);
+        });
+    }
+
+    /// Gives the declared dims of a value other sizes, where they are known.
+    pub(crate) fn resize(&mut self, value: ValueId, size: impl Fn(usize, u64) -> u64) {
+        self.graph.edit_value(value, |v| {
+            if let ValueType::Tensor { shape: Some(dims), .. } = &mut v.ty {
+                for (axis, dim) in dims.iter_mut().enumerate() {
+                    if let Dim::Known(old) = dim {
+                        *dim = Dim::Known(size(axis, *old));
+                    }
+                }
+            }
+        });
+    }
+
+    /// Gives an operator another number as an attribute.
+    pub(crate) fn set_attr(&mut self, node: NodeId, name: &str, value: i64) {
+        let node = self.graph.node_mut(node);
+        node.attrs.set(name, value);
+        node.touch();
+    }
+
+    /// Gives an operator another constant in one of its slots, for itself alone: under the name of the old one, where
+    /// nothing else reads that. Else the old one may be left without readers.
+    pub(crate) fn set_parameter(
+        &mut self,
+        (node, slot): (NodeId, usize),
+        wish: &str,
+        data: TensorData,
+    ) -> Result<(), IrError> {
+        self.graph.node_mut(node).touch();
+        let old = self.graph.node_input(node, slot);
+        let own = |v: &ValueId| {
+            let value = self.graph.value(*v);
+            let free = !self.graph.is_pinned(*v) && self.graph.constant(*v).is_some();
+            free && value.origin == Origin::Local && self.graph.use_count(*v) == 1
+        };
+        if let Some(own) = old.filter(own) {
+            self.set_constant_and_type(own, data);
+            return Ok(());
+        }
+        let value = self.add_constant(wish, data)?;
+        self.feed(node, slot, value)?;
+        old.into_iter().for_each(|old| {
+            self.remove_if_dead(old);
+        });
+        Ok(())
     }
 
     /// Takes its elements from a constant; an operator is about to produce it.

@@ -46,6 +46,8 @@ pub struct Header {
     pub samples: Option<u64>,
     pub sqnr: Option<f64>,
     pub profile: Option<serde_json::Value>,
+    #[serde(default)]
+    pub ignore: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

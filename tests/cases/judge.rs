@@ -10,6 +10,7 @@ use onnxpress::engine::interpret::Interpreter;
 use onnxpress::engine::{Bindings, Engine};
 use onnxpress::ir::{Dim, Model, TensorData};
 use onnxpress::pass::{Family, Pass, PassContext, Summary, run_set};
+use onnxpress::prelude::Selector;
 use onnxpress::{Samples, onnx};
 
 use crate::case::{Applied, Case, Close};
@@ -91,6 +92,9 @@ fn apply(case: &Case, model: &mut Model) -> Result<Report> {
     let mut cx = PassContext::with_kernels(model).with_samples(measures.then_some(&samples));
     if let Some(profile) = &case.header.profile {
         cx.profile = serde_json::from_value(over(serde_json::to_value(&cx.profile)?, profile.clone()))?;
+    }
+    for text in &case.header.ignore {
+        cx.select.ignore.push(Selector::parse(text)?);
     }
     run_set(model, &passes, &mut cx)
 }

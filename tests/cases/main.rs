@@ -19,6 +19,7 @@
 //! samples: 8                             # batches that a pass measures on, for passes that do
 //! sqnr: 30                               # of a lossy pass: the signal to noise ratio that every output has to reach, in dB
 //! profile: { bias: float }               # facts of the profile, besides those of any runtime
+//! ignore: [first]                        # selectors of nodes that the pass must leave alone
 //! error: "…"                             # the pass fails, and says this
 //! --- before
 //! <ir_version: 8, opset_import: ["" : 17]>
