@@ -8,6 +8,8 @@ mod metrics;
 mod places;
 #[path = "cli/proof.rs"]
 mod proof;
+#[path = "cli/quantized.rs"]
+mod quantized;
 #[path = "cli/recipes.rs"]
 mod recipes;
 #[path = "cli/samples.rs"]

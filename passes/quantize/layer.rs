@@ -4,6 +4,7 @@ use crate::prelude::*;
 
 use super::codes::Rows;
 use super::scales::Inputs;
+use super::stays::is_other;
 
 /// An operator that multiplies by weights, or two activations.
 pub(super) struct Layer {
@@ -73,22 +74,22 @@ impl Layer {
     }
 }
 
-/// What an operator is as a layer; an empty reason where it is none.
-pub(super) fn layer(scope: &Scope<'_>, id: NodeId) -> Result<Layer, Skip> {
+/// The operators that may be layers.
+pub(super) const LAYERS: &[&str] = &["Conv", "ConvTranspose", "Gemm", "MatMul"];
+
+/// What an operator is as a layer; an empty reason where it is none. `known` are the layers that the runtime computes in
+/// integers.
+pub(super) fn layer(scope: &Scope<'_>, id: NodeId, known: &[String]) -> Result<Layer, Skip> {
     let graph = &*scope.graph;
     let node = graph.node(id);
-    let kind = ["Conv", "Gemm", "MatMul"].into_iter().find(|op| node.is(op)).ok_or_else(Skip::no_concern)?;
+    Skip::unless(!is_other(node), "it has no integer form here")?;
+    let kind = LAYERS.iter().copied().find(|op| node.is(op)).ok_or_else(Skip::no_concern)?;
     let inputs = graph.node_inputs(id);
     let output = graph.node_output(id, 0).ok_or_else(Skip::no_concern)?;
     let get = |slot: usize| inputs.get(slot).copied().flatten();
     let (Some(a), Some(b)) = (get(0), get(1)) else { return Err(Skip::no_concern()) };
-    let types = [a, b].map(|v| scope.facts.dtype(v));
-    if types.contains(&Some(DType::Float16)) || types.contains(&Some(DType::Double)) {
-        return Err(Skip::because("it computes in another float type than float32"));
-    }
-    if types != [Some(DType::Float); 2] {
-        return Err(Skip::no_concern());
-    }
+    float32([a, b].map(|v| scope.facts.dtype(v)))?;
+    Skip::unless(known.iter().any(|op| op == kind), "the profile names no integer kernel for it")?;
     Skip::unless(graph.constant(a).is_none(), "its first input is constant")?;
     let mut activations = vec![(0, a)];
     let weight = if let Some(data) = graph.constant(b) {
@@ -106,14 +107,23 @@ pub(super) fn layer(scope: &Scope<'_>, id: NodeId) -> Result<Layer, Skip> {
     }
     if let (Some((_, bias)), Some(weight)) = (bias, weight) {
         let channels = graph.constant(weight.value).and_then(|d| d.dims().get(weight.axis).copied());
-        let fits =
-            graph.constant(bias).is_some_and(|d| d.rank() == 1 && d.dims().first().copied() == channels);
+        let row = |d: &TensorData| d.dims().last().copied() == channels && Some(d.len() as u64) == channels;
+        let fits = graph.constant(bias).is_some_and(row);
         Skip::unless(fits, "its bias is not a constant of one number a channel")?;
         let finite = graph.constant(bias).and_then(TensorData::to_f64s);
         Skip::unless(finite.is_some_and(|b| b.iter().all(|x| x.is_finite())), "its bias is not finite")?;
     }
     let (result, activation) = after_activation(graph, output);
     Ok(Layer { node: id, activations, weight, bias, result, activation, gives_integers: false })
+}
+
+/// Whether operands are float32; an empty reason where they are integers.
+fn float32(types: [Option<DType>; 2]) -> Result<(), Skip> {
+    if types.iter().flatten().any(|t| !t.is_float()) {
+        return Err(Skip::no_concern());
+    }
+    Skip::unless(types.iter().all(Option::is_some), "the type of its operands is not known")?;
+    Skip::unless(types == [Some(DType::Float); 2], "it computes in another float type than float32")
 }
 
 /// The geometry of a weight.
@@ -129,6 +139,11 @@ fn weight_of(kind: &str, node: &Node, value: ValueId, data: &TensorData) -> Resu
             let channels = data.dims()[0] as usize;
             Skip::unless(group > 0 && channels.is_multiple_of(group), "group does not divide the channels")?;
             (0, Some(1))
+        }
+        "ConvTranspose" => {
+            Skip::unless(rank >= 3, "its weight has fewer than three dims")?;
+            Skip::unless(group == 1, "it is a ConvTranspose of several groups")?;
+            (1, None)
         }
         "Gemm" => {
             Skip::unless(rank == 2, "its weight is no matrix")?;

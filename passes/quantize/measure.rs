@@ -1,6 +1,7 @@
 //! What the samples show of the values that are quantized.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use crate::prelude::*;
@@ -48,7 +49,14 @@ pub(super) struct Ranges {
 #[derive(Default)]
 pub(super) struct Observed {
     seen: BTreeMap<ValueId, Seen>,
-    inputs: Arc<BTreeMap<NodeId, Inputs>>,
+    inputs: Arc<BTreeMap<Key, Inputs>>,
+}
+
+/// A weight, and the axis of its output channels: all layers that read it so multiply it with the same inputs, joined.
+type Key = (ValueId, usize);
+
+fn key(weight: Weight) -> Key {
+    (weight.value, weight.axis)
 }
 
 impl Observed {
@@ -71,8 +79,8 @@ impl Observed {
 pub(super) struct Measurement {
     /// How every quantized value is rounded.
     pub scales: BTreeMap<ValueId, Scale>,
-    /// What the weights of a layer are multiplied with, where it was asked for.
-    inputs: Arc<BTreeMap<NodeId, Inputs>>,
+    /// What weights are multiplied with, where it was asked for.
+    inputs: Arc<BTreeMap<Key, Inputs>>,
 }
 
 impl Measurement {
@@ -82,7 +90,7 @@ impl Measurement {
         Some(Measured {
             input: self.scales.get(value)?,
             result: self.scales.get(&layer.result).filter(|_| layer.gives_integers),
-            inputs: self.inputs.get(&layer.node),
+            inputs: layer.weight.and_then(|weight| self.inputs.get(&key(weight))),
         })
     }
 }
@@ -90,7 +98,7 @@ impl Measurement {
 /// What looks at a value.
 enum Observer {
     Range(Box<Seen>),
-    Moments(usize, Inputs),
+    Moments(Key, Inputs),
 }
 
 impl Observer {
@@ -117,24 +125,25 @@ impl Ranges {
             plan.points.values().map(|p| Observer::Range(Box::new(seen(p)))).collect();
         let batches = samples.count(Part::Calibration);
         for (at, layer) in plan.layers.iter().enumerate().filter(|_| self.moments) {
-            let weight = layer.weight.zip(rows[at].as_ref());
-            let inputs = weight.and_then(|(w, rows)| Inputs::of(&model.graph, layer, w, rows, batches));
+            let Some((weight, rows)) = layer.weight.zip(rows[at].as_ref()) else { continue };
+            let inputs = Inputs::of(&model.graph, layer, weight, rows, batches);
             if let (Some(inputs), Some((_, value))) = (inputs, layer.activations.first()) {
                 values.push(*value);
-                observers.push(Observer::Moments(at, inputs));
+                observers.push(Observer::Moments(key(weight), inputs));
             }
         }
         samples.observe(Tap { model, values: &values }, &mut observers, Observer::see)?;
-        let (mut seen, mut inputs) = (BTreeMap::new(), BTreeMap::new());
+        let (mut seen, mut inputs) = (BTreeMap::new(), BTreeMap::<Key, Inputs>::new());
         for (observer, value) in observers.into_iter().zip(values) {
             match observer {
                 Observer::Range(range) => {
                     seen.insert(value, *range);
                 }
-                Observer::Moments(at, found) if !found.is_empty() => {
-                    inputs.insert(plan.layers[at].node, found);
-                }
-                Observer::Moments(..) => {}
+                Observer::Moments(_, found) if found.is_empty() => {}
+                Observer::Moments(key, found) => match inputs.entry(key) {
+                    Entry::Vacant(place) => drop(place.insert(found)),
+                    Entry::Occupied(mut known) => known.get_mut().join(&found),
+                },
             }
         }
         Ok(Observed { seen, inputs: Arc::new(inputs) })

@@ -24,6 +24,7 @@ mod sensitivity;
 mod shift;
 mod sites;
 pub mod r#static;
+mod stays;
 mod store;
 mod stored;
 pub mod weights;

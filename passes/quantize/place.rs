@@ -16,6 +16,9 @@ pub(super) struct Placer {
     pub pass: &'static str,
     /// The constants of equal grids, shared.
     grids: BTreeMap<(u32, i32, DTypeKey), (ValueId, ValueId)>,
+    /// Constants that are stored as integers, and what comes back from those: readers that agree on the integers share
+    /// them.
+    stored: BTreeMap<ValueId, Vec<(Stored, ValueId)>>,
     /// For values that are gone, because only what comes back from their codes is read: that, and the factors of its
     /// channels.
     stand_ins: BTreeMap<ValueId, (ValueId, usize, Vec<f64>)>,
@@ -24,6 +27,7 @@ pub(super) struct Placer {
 type DTypeKey = i32;
 
 /// Integers that stand for floats: the inputs and attributes of a `DequantizeLinear`.
+#[derive(Clone)]
 pub(super) struct Stored {
     /// The integers.
     pub codes: TensorData,
@@ -39,6 +43,17 @@ impl Stored {
     /// How many bytes that takes.
     pub fn bytes(&self) -> u64 {
         self.codes.byte_len() + self.scale.byte_len() + self.zero.as_ref().map_or(0, TensorData::byte_len)
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        let zeros = match (&self.zero, &other.zero) {
+            (Some(a), Some(b)) => a.same_data(b),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        zeros
+            && self.codes.same_data(&other.codes)
+            && self.scale.same_data(&other.scale)
+            && ["axis", "block_size"].iter().all(|name| self.attrs.int(name) == other.attrs.int(name))
     }
 }
 
@@ -74,7 +89,7 @@ impl Made<'_> {
 impl Placer {
     /// Nothing placed yet.
     pub fn new(pass: &'static str) -> Self {
-        Self { pass, grids: BTreeMap::new(), stand_ins: BTreeMap::new() }
+        Self { pass, grids: BTreeMap::new(), stored: BTreeMap::new(), stand_ins: BTreeMap::new() }
     }
 
     /// Quantizes a value. Its integer readers read what comes back on its grid; where its producer gives integers, the
@@ -153,34 +168,56 @@ impl Placer {
     }
 
     /// Lets a slot of an operator read integers through a `DequantizeLinear`. The constant that it read keeps its name,
-    /// as the result, where nothing else reads it.
+    /// as the result, where nothing else reads it. Returns how many bytes that adds: none where another reader of the
+    /// constant has the same integers.
     pub fn constant(
         &mut self,
         scope: &mut Scope<'_>,
         (node, slot): (NodeId, usize),
         stored: Stored,
-    ) -> Result<(), IrError> {
-        let Stored { codes, scale, zero, attrs } = stored;
-        let Some(old) = scope.graph.node_input(node, slot) else { return Ok(()) };
+    ) -> Result<u64, IrError> {
+        let Some(old) = scope.graph.node_input(node, slot) else { return Ok(0) };
+        let known = self.stored.get(&old).into_iter().flatten();
+        if let Some(&(_, back)) = known.clone().find(|(known, _)| known.is(&stored)) {
+            scope.feed(node, slot, back)?;
+            scope.remove_if_dead(old);
+            return Ok(0);
+        }
+        let bytes = stored.bytes();
         let name = scope.graph.value(old).name.clone();
+        let alone =
+            scope.graph.use_count(old) == 1 && !scope.graph.is_pinned(old) && !scope.graph.is_input(old);
+        if !alone {
+            let back = format!("{name}_dequantized");
+            let kept = stored.clone();
+            let back = self.stored_as(scope, node, &name, stored, |scope, op| scope.append(op, &back))?;
+            scope.feed(node, slot, back)?;
+            self.stored.entry(old).or_default().push((kept, back));
+            return Ok(bytes);
+        }
+        self.stored_as(scope, node, &name, stored, |scope, op| {
+            scope.clear_constant(old);
+            scope.produce(op, old).map(|_| ())
+        })?;
+        Ok(bytes)
+    }
+
+    /// Adds integers and the `DequantizeLinear` that reads them.
+    fn stored_as<T>(
+        &self,
+        scope: &mut Scope<'_>,
+        node: NodeId,
+        name: &str,
+        stored: Stored,
+        add: impl FnOnce(&mut Scope<'_>, NewOp<'_>) -> Result<T, IrError>,
+    ) -> Result<T, IrError> {
+        let Stored { codes, scale, zero, attrs } = stored;
         let codes = scope.add_constant(&format!("{name}_quantized"), codes)?;
         let scale = scope.add_constant(&format!("{name}_scale"), scale)?;
         let zero = zero.map(|zero| scope.add_constant(&format!("{name}_zero_point"), zero)).transpose()?;
         let inputs = [Some(codes), Some(scale), zero];
-        let op = NewOp {
-            pass: self.pass,
-            stands_for: &[node],
-            op: OpName::onnx("DequantizeLinear"),
-            attrs,
-            inputs: &inputs,
-        };
-        if scope.graph.use_count(old) == 1 && !scope.graph.is_pinned(old) && !scope.graph.is_input(old) {
-            scope.clear_constant(old);
-            scope.produce(op, old)?;
-            return Ok(());
-        }
-        let back = scope.append(op, &format!("{name}_dequantized"))?;
-        scope.feed(node, slot, back)
+        let op = OpName::onnx("DequantizeLinear");
+        add(scope, NewOp { pass: self.pass, stands_for: &[node], op, attrs, inputs: &inputs })
     }
 
     /// The scale and zero point of a grid as constants.

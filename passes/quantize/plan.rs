@@ -6,6 +6,7 @@ use crate::prelude::*;
 
 use super::codes::Rows;
 use super::layer::{Layer, after_activation, layer};
+use super::stays::{in_bodies, stays};
 
 /// A value that is quantized, and who reads it so.
 #[derive(Default)]
@@ -56,26 +57,6 @@ pub(super) fn told_apart(graph: &Graph, value: ValueId, point: &Point) -> Option
     let widest = |a: (f64, f64), b: (f64, f64)| (a.0.min(b.0), a.1.max(b.1));
     let all = ranges.reduce(|a, b| a.zip(b).map(|(a, b)| widest(a, b)))?;
     all.map(|(low, high)| (low.min(0.0), high.max(0.0)))
-}
-
-/// A layer that stays as it is.
-fn stays(graph: &Graph, node: NodeId, why: &str) -> LayerReport {
-    LayerReport { form: "float".to_owned(), note: Some(why.to_owned()), ..entry(graph, node) }
-}
-
-/// The entry of a layer in the report, with what its weights take.
-pub(super) fn entry(graph: &Graph, node: NodeId) -> LayerReport {
-    let constants = graph.node_inputs(node).into_iter().flatten().filter_map(|v| graph.constant(v));
-    let bytes = constants.map(TensorData::byte_len).sum();
-    let named = graph.node(node);
-    let output = graph.node_output(node, 0).map(|v| graph.value(v).name.clone());
-    LayerReport {
-        layer: if named.name.is_empty() { output.unwrap_or_default() } else { named.name.clone() },
-        op: named.op.to_string(),
-        bytes_before: bytes,
-        bytes_after: bytes,
-        ..LayerReport::default()
-    }
 }
 
 /// The activations that an operator reads, by slot, and how many it should.
@@ -137,6 +118,8 @@ enum Activations {
 
 /// What the runtime computes in integers.
 pub(super) struct Wanted<'w> {
+    /// Layers that have an integer kernel.
+    pub layers: &'w [String],
     /// Layers whose kernel gives integers.
     pub integer_results: &'w [String],
     /// Operators between layers.
@@ -169,15 +152,16 @@ impl Plan {
         let graph = &*scope.graph;
         let order = graph.order()?;
         for &node in order.iter().filter(|n| wanted.only.is_none_or(|only| only.contains(n))) {
-            match layer(scope, node) {
+            in_bodies(summary, graph.node(node));
+            match layer(scope, node, wanted.layers) {
                 Ok(mut layer) if cx.may_change(graph, &[node]) => {
                     layer.gives_integers = wanted.integer_results.iter().any(|op| graph.node(node).is(op));
                     plan.layers.push(layer);
                 }
-                Ok(_) => summary.layers.push(stays(graph, node, "the step does not select it")),
+                Ok(_) => stays(summary, graph, node, "the step does not select it"),
                 Err(skip) if skip == Skip::no_concern() => {}
                 Err(skip) => {
-                    summary.layers.push(stays(graph, node, &skip.0));
+                    stays(summary, graph, node, &skip.0);
                     summary.skip(skip.0);
                 }
             }
@@ -246,18 +230,28 @@ impl Plan {
         self.layers.iter().map(rows).collect()
     }
 
+    /// The weights that several layers read.
+    fn shared_weights(&self) -> BTreeSet<ValueId> {
+        let mut once = BTreeSet::new();
+        let weights = self.layers.iter().filter_map(|layer| layer.weight);
+        weights.map(|weight| weight.value).filter(|&value| !once.insert(value)).collect()
+    }
+
     /// Finds the values whose channels may have a scale each.
     fn find_channels(&mut self, scope: &Scope<'_>) {
         let tied: BTreeSet<ValueId> = self.ties.iter().flat_map(|&(a, b)| [a, b]).collect();
         let makers: BTreeMap<ValueId, &Layer> =
             self.layers.iter().filter(|l| l.gives_integers).map(|l| (l.result, l)).collect();
-        let is_conv = |layer: &Layer| layer.weight.is_some_and(|w| w.conv);
+        let shared = self.shared_weights();
+        // A weight that several layers read is stored once, so it takes no layer's factors over.
+        let own = |layer: &Layer| layer.weight.filter(|w| w.inputs.is_some() && !shared.contains(&w.value));
+        let is_conv = |layer: &Layer| own(layer).is_some_and(|w| w.conv);
         for (value, point) in &mut self.points {
             let Some(rank) = scope.facts.rank(*value) else { continue };
             let maker = makers.get(value);
             let mut axes = point.layers.iter().map(|&at| {
                 let layer = &self.layers[at];
-                let weight = layer.weight.filter(|w| w.inputs.is_some())?;
+                let weight = own(layer)?;
                 Some(if weight.axis == 0 && weight.inputs == Some(1) && weight.conv {
                     1
                 } else {

@@ -9,10 +9,10 @@ use crate::prelude::*;
 
 use super::assignment::{Assignment, Form, chain, first_passing, predicted};
 use super::measure::Observed;
-use super::plan::entry;
 use super::quantized::undo_or_refuse;
 use super::sensitivity::{Bench, Known};
 use super::r#static::{Choice, QuantizeStatic};
+use super::stays::entry;
 
 /// Quantize each layer as far as a budget allows: int8, 16-bit activations with 8-bit weights, or float.
 ///

@@ -7,8 +7,8 @@ use crate::prelude::*;
 use super::assignment::{Assignment, Form};
 use super::measure::Observed;
 use super::place::Placer;
-use super::plan::entry;
 use super::r#static::Choice;
+use super::stays::entry;
 
 /// How many times longer a multiply-accumulate of float32 takes than one of 8 bits: as many as it is wider.
 const WIDTH: f64 = 32.0;

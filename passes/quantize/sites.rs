@@ -5,6 +5,13 @@ use std::collections::BTreeMap;
 use crate::prelude::*;
 
 use super::blocks::{Granularity, Layout, Scales};
+use super::stays::{in_bodies, is_other, stays};
+
+/// Why a weight stays that has other readers, or readers that see it in other ways.
+const ELSEWHERE: &str = "its weight is read by something else too";
+
+/// Why a weight stays that is no float.
+const ALREADY: &str = "its weight is quantized already";
 
 /// A constant weight that may become integers.
 pub(super) struct Site {
@@ -77,27 +84,31 @@ impl Wanted {
         let mut sites: Vec<Site> = Vec::new();
         let mut places: BTreeMap<ValueId, usize> = BTreeMap::new();
         for node in scope.graph.order()? {
-            if !cx.may_change(scope.graph, &[node]) {
-                continue;
-            }
-            let found = self.look(scope, node);
-            let (value, view, reader) = match found {
+            in_bodies(summary, scope.graph.node(node));
+            let (value, view, reader) = match self.look(scope, node) {
+                Ok(_) if !cx.may_change(scope.graph, &[node]) => {
+                    stays(summary, scope.graph, node, "the step does not select it");
+                    continue;
+                }
                 Ok(found) => found,
                 Err(skip) => {
-                    count(summary, skip);
+                    leave(summary, scope.graph, [node], &skip);
                     continue;
                 }
             };
             match places.get(&value) {
                 Some(&at) if sites[at].view == view => sites[at].readers.push(reader),
-                Some(_) => {}
+                Some(_) => leave(summary, scope.graph, [node], &Skip::because(ELSEWHERE)),
                 None => {
                     places.insert(value, sites.len());
                     sites.push(Site { value, view, readers: vec![reader] });
                 }
             }
         }
-        sites.retain(|site| self.suits(scope.graph, site).map_err(|skip| count(summary, skip)).is_ok());
+        sites.retain(|site| {
+            let suits = self.suits(scope.graph, site);
+            suits.map_err(|skip| leave(summary, scope.graph, site.nodes(), &skip)).is_ok()
+        });
         Ok(sites)
     }
 
@@ -106,6 +117,7 @@ impl Wanted {
         let graph = &*scope.graph;
         let node = graph.node(id);
         let is = |op: &str| node.is(op);
+        Skip::unless(!is_other(node), "the pass does not know its weights")?;
         let table = self.embeddings && is("Gather");
         if !(table || ["Conv", "ConvTranspose", "Gemm", "MatMul"].into_iter().any(is)) {
             return Err(Skip::no_concern());
@@ -114,7 +126,7 @@ impl Wanted {
         let get = |slot: usize| graph.node_input(id, slot).ok_or_else(Skip::no_concern);
         let (value, input, output) =
             (get(slot)?, get(other)?, graph.node_output(id, 0).ok_or_else(Skip::no_concern)?);
-        Skip::unless(!is_quantized(graph, value), "its weight is quantized already")?;
+        Skip::unless(!is_quantized(graph, value), ALREADY)?;
         let data = graph.constant(value);
         // A table of integers is none of weights.
         if table && data.is_none_or(|d| !d.dtype().is_float() || d.rank() != 2) {
@@ -144,7 +156,7 @@ impl Wanted {
     /// Whether a weight can be replaced, and is worth it.
     fn suits(&self, graph: &Graph, site: &Site) -> Result<(), Skip> {
         let alone = graph.use_count(site.value) == site.readers.len() && !graph.is_pinned(site.value);
-        Skip::unless(alone, "its weight is read by something else too")?;
+        Skip::unless(alone, ELSEWHERE)?;
         let data = graph.constant(site.value).ok_or_else(Skip::no_concern)?;
         let enough = data.len() as u64 >= self.min_elements.max(1);
         Skip::unless(enough, "its weight has fewer elements than min-elements")?;
@@ -154,10 +166,20 @@ impl Wanted {
     }
 }
 
-fn count(summary: &mut Summary, skip: Skip) {
-    if !skip.0.is_empty() {
-        summary.skip(skip.0);
+/// Counts the reason why a weight stays float, and tells it of everything that reads the weight.
+pub(super) fn leave(
+    summary: &mut Summary,
+    graph: &Graph,
+    readers: impl IntoIterator<Item = NodeId>,
+    why: &Skip,
+) {
+    if *why == Skip::no_concern() {
+        return;
     }
+    if why.0 != ALREADY {
+        readers.into_iter().for_each(|node| stays(summary, graph, node, &why.0));
+    }
+    summary.skip(why.0.clone());
 }
 
 /// Whether a value comes from constant integers.
@@ -205,6 +227,11 @@ fn added(graph: &Graph, product: ValueId, channels: u64) -> Option<(Option<(Node
 }
 
 impl Site {
+    /// What reads it.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.readers.iter().map(|reader| reader.node)
+    }
+
     /// How its codes are stored by `DequantizeLinear`.
     ///
     /// Blocks run along what is summed over. onnxruntime makes `MatMulNBits` of a product whose weight has them on axis 0,

@@ -9,26 +9,29 @@ use crate::prelude::*;
 
 use super::codes::Rows;
 use super::fidelity::{Pair, ratios};
+use super::layer::LAYERS;
 use super::measure::{Calibrator, Measurement, Observed, Ranges};
 use super::place::Placer;
-use super::plan::{Plan, Wanted, entry};
+use super::plan::{Plan, Wanted};
 use super::quantized::undo_or_refuse;
 use super::rounding::Rounding;
+use super::stays::{entry, warn_of_nothing};
 use super::store::Storage;
 
-/// Quantize the activations and weights of `Conv`, `Gemm` and `MatMul`, with ranges measured on samples.
+/// Quantize the activations and weights of `Conv`, `ConvTranspose`, `Gemm` and `MatMul`, with ranges measured on samples.
 ///
 /// A quantized value `x` passes through `QuantizeLinear` and `DequantizeLinear` with `scale = (max − min) / 255` and the
 /// code of zero as zero point; weights are stored as integers, symmetric around zero; a bias is stored as int32 on the
 /// product of both scales. Runtimes turn an operator between such pairs into its integer kernel. A `Relu` or `Clip`
-/// after a layer is part of it. Which results have to be quantized, which operators between layers compute in integers
+/// after a layer is part of it. Which of these layers have an integer kernel, which results have to be quantized, which operators between layers compute in integers
 /// too, and everything that is not said here, is a fact of the profile (`target: { profile: … }`).
 ///
 /// Where the profile lets `QuantizeLinear` have a scale for each channel, channels with a small range are scaled up before
 /// they are rounded, as far as the rounding of the weights that take the factors over allows.
 ///
-/// *Left alone:* layers whose weight is not constant (but for a `MatMul` of two activations), and those of another type
-/// than float32. A model that is quantized already is refused: `import-qat` keeps its scales, `requantize: true` takes
+/// *Left alone:* layers whose weight is not constant (but for a `MatMul` of two activations), those of another type than
+/// float32 and those in bodies of control flow; recurrent layers, `Einsum` and `Attention`. Each is in the JSON report with
+/// its reason. A model that is quantized already is refused: `import-qat` keeps its scales, `requantize: true` takes
 /// them out and measures anew.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -108,6 +111,7 @@ impl Pass for QuantizeStatic {
             Ok(())
         })?;
         summary.applied = results.len();
+        warn_of_nothing(ID, &summary, cx);
         let pairs: Vec<Pair> = results.iter().map(|&(_, value)| placer.pair(value)).collect();
         let ratios = ratios(&before, model, &pairs, samples)?;
         summary.layers.extend(
@@ -121,6 +125,7 @@ impl Pass for QuantizeStatic {
 pub(super) struct Choice<'c> {
     pub ranges: Ranges,
     storage: Storage,
+    layers: &'c [String],
     integer_results: &'c [String],
     between: &'c [String],
 }
@@ -148,7 +153,7 @@ impl QuantizeStatic {
             "`percentile` is {}; it is above 50 and at most 100",
             self.percentile
         );
-        let every = || ["Conv", "Gemm", "MatMul"].map(str::to_owned).to_vec();
+        let every = || LAYERS.iter().map(|&op| op.to_owned()).collect();
         let per_channel = match self.per_channel {
             Some(true) => every(),
             Some(false) => Vec::new(),
@@ -170,7 +175,8 @@ impl QuantizeStatic {
                 && ranges.dtype.bits() == 8
                 && self.weights.unwrap_or(profile.weights) == WeightType::Int8,
         };
-        Ok(Choice { ranges, storage, integer_results: &profile.integer_results, between })
+        let (layers, integer_results) = (&profile.layers, &profile.integer_results);
+        Ok(Choice { ranges, storage, layers, integer_results, between })
     }
 }
 
@@ -241,8 +247,8 @@ impl Choice<'_> {
     }
 
     fn wanted<'w>(&'w self, only: Option<&'w BTreeSet<NodeId>>) -> Wanted<'w> {
-        let (integer_results, between) = (self.integer_results, self.between);
-        Wanted { integer_results, between, barred: BTreeSet::new(), only }
+        let Self { layers, integer_results, between, .. } = *self;
+        Wanted { layers, integer_results, between, barred: BTreeSet::new(), only }
     }
 
     /// Quantizes what a plan says. Returns what became of every layer, and its result.

@@ -43,6 +43,13 @@ pub(super) struct Measured<'m> {
     pub inputs: Option<&'m Inputs>,
 }
 
+impl Measured<'_> {
+    /// The factors of the channels of the result.
+    fn factors(&self) -> Option<&[f64]> {
+        self.result.and_then(|scale| scale.factors.as_deref())
+    }
+}
+
 impl Storage {
     /// Whether the weight of a layer has a scale for every output channel.
     pub fn by_channel(&self, node: &Node) -> bool {
@@ -58,19 +65,21 @@ impl Storage {
         (weight, rows): (Weight, &Rows),
         known: &Measured<'_>,
     ) -> Result<StoredLayer, IrError> {
-        let factors = known.result.and_then(|s| s.factors.as_deref());
-        let shifted = known.result.and_then(|s| Some((s.zeros.as_ref()?, s.grid)));
+        let factors = known.factors();
         let geometry = weight.inputs(rows);
         let rows = rows.scaled(geometry, known.input.factors.as_deref(), factors);
         let by_channel = self.by_channel(scope.graph.node(layer.node));
+        let bias = bias_of(scope.graph, layer, known, rows.items.len());
+        let least = bias.as_deref().filter(|_| self.bias == BiasForm::Int32).unwrap_or_default();
+        let least: Vec<f64> =
+            least.iter().map(|x| x.abs() / LARGEST / f64::from(known.input.grid.scale)).collect();
         let on = Steps {
-            by_row: steps(&rows, LIMIT.into(), by_channel),
+            by_row: steps(&rows, &least, by_channel),
             apart: by_channel,
             bounds: (-LIMIT, LIMIT),
             pairs: if self.pairs { pair_order((weight.conv, weight.group), &rows) } else { None },
         };
-        let centred = layer.bias.is_some() || shifted.is_some() || known.input.zeros.is_some();
-        let rounded = on.round(&rows, known.inputs.map(|inputs| (inputs, centred)), |row, at| {
+        let rounded = on.round(&rows, known.inputs.map(|inputs| (inputs, bias.is_some())), |row, at| {
             let factors = known.input.factors.as_ref();
             factors.and_then(|f| f.get(geometry.channel(row, at))).copied().unwrap_or(1.0)
         });
@@ -81,20 +90,10 @@ impl Storage {
         if factors.is_some() {
             unclip(placer.pass, scope, layer)?;
         }
-        let bias = layer.bias.and_then(|(_, b)| scope.graph.constant(b)).and_then(TensorData::to_f64s);
-        let mut items = match bias {
-            Some(items) => items,
-            None if shifted.is_none() && known.input.zeros.is_none() => return Ok(stored),
-            None => {
-                let name = format!("{}_bias", scope.graph.value(layer.result).name);
-                lacking(scope, (layer.node, BIAS), &name)?;
-                vec![0.0; steps.len()]
-            }
-        };
-        items.iter_mut().zip(factors.unwrap_or_default()).for_each(|(x, f)| *x /= f);
-        if let Some((zeros, grid)) = shifted {
-            let shift = |zero: &i32| f64::from(zero - grid.zero_point) * f64::from(grid.scale);
-            items.iter_mut().zip(zeros).for_each(|(x, zero)| *x += shift(zero));
+        let Some(mut items) = bias else { return Ok(stored) };
+        if layer.bias.is_none() {
+            let name = format!("{}_bias", scope.graph.value(layer.result).name);
+            lacking(scope, (layer.node, BIAS), &name)?;
         }
         items.iter_mut().zip(&rounded.shifts).for_each(|(x, shift)| *x += shift);
         if let Some(zeros) = &known.input.zeros {
@@ -129,9 +128,7 @@ impl Storage {
             (TensorData::scalar(steps[0]), integers(self.weights, &[], &[zero]), Attrs::new())
         };
         let stored = Stored { codes: data, scale, zero: Some(zeros), attrs };
-        let bytes = stored.bytes();
-        placer.constant(scope, (node, weight.slot), stored)?;
-        Ok(bytes)
+        placer.constant(scope, (node, weight.slot), stored)
     }
 
     fn bias(
@@ -156,19 +153,42 @@ impl Storage {
             (TensorData::scalar(steps[0]), Attrs::new())
         };
         let stored = Stored { codes, scale, zero: None, attrs };
-        let bytes = stored.bytes();
-        placer.constant(scope, (node, BIAS), stored)?;
-        Ok(bytes)
+        placer.constant(scope, (node, BIAS), stored)
     }
 }
 
 /// The slot of the bias of `Conv` and `Gemm`.
 const BIAS: usize = 2;
 
-/// The step of every row: its largest magnitude is the largest code. One for all where channels are not told apart.
-fn steps(rows: &Rows, limit: i64, by_channel: bool) -> Vec<f32> {
-    let largest: Vec<f64> =
-        rows.items.iter().map(|row| row.iter().fold(0f64, |m, x| m.max(x.abs()))).collect();
-    let overall = largest.iter().copied().fold(0.0, f64::max);
-    largest.iter().map(|&one| usable(if by_channel { one } else { overall } / limit as f64)).collect()
+/// The largest code that a bias is to have before what rounding takes from the weights is given back to it: half of what
+/// int32 holds.
+const LARGEST: f64 = (1 << 30) as f64;
+
+/// The bias of a layer for channels that are scaled and shifted as its result is; `None` where it has none and needs none.
+fn bias_of(graph: &Graph, layer: &Layer, known: &Measured<'_>, channels: usize) -> Option<Vec<f64>> {
+    let given = layer.bias.and_then(|(_, bias)| graph.constant(bias)?.to_f64s());
+    let shifted = known.result.and_then(|scale| Some((scale.zeros.as_ref()?, scale.grid)));
+    let needed = shifted.is_some() || known.input.zeros.is_some();
+    let mut items = given.or_else(|| needed.then(|| vec![0.0; channels]))?;
+    items.iter_mut().zip(known.factors().unwrap_or_default()).for_each(|(x, f)| *x /= f);
+    if let Some((zeros, grid)) = shifted {
+        let shift = |zero: &i32| f64::from(zero - grid.zero_point) * f64::from(grid.scale);
+        items.iter_mut().zip(zeros).for_each(|(x, zero)| *x += shift(zero));
+    }
+    Some(items)
+}
+
+/// The step of every row: its largest magnitude is the largest code; one for all where channels are not told apart. It is
+/// `least` where weights are so small that the bias would not fit their scale: a channel that is dead but for its bias.
+fn steps(rows: &Rows, least: &[f64], by_channel: bool) -> Vec<f32> {
+    let largest = |items: &Vec<f64>| items.iter().fold(0f64, |m, x| m.max(x.abs()));
+    let least = least.iter().copied().chain(std::iter::repeat(0.0));
+    let own: Vec<f64> = rows
+        .items
+        .iter()
+        .zip(least)
+        .map(|(row, least)| (largest(row) / f64::from(LIMIT)).max(least))
+        .collect();
+    let overall = own.iter().copied().fold(0.0, f64::max);
+    own.iter().map(|&one| usable(if by_channel { one } else { overall })).collect()
 }

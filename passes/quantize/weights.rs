@@ -14,9 +14,9 @@ use super::layer::{Layer, Weight};
 use super::moments::Inputs;
 use super::packed::{MICROSOFT, Packer};
 use super::place::float;
-use super::plan::entry;
 use super::rounding::Rounding;
-use super::sites::{Kind, Site, View, Wanted};
+use super::sites::{Kind, Site, View, Wanted, leave};
+use super::stays::{entry, warn_of_nothing};
 
 /// Store the constant weights of `Conv`, `ConvTranspose`, `Gemm` and `MatMul` in 8 or 4 bits; activations stay float.
 ///
@@ -145,12 +145,16 @@ impl Pass for QuantizeWeights {
                         opset = opset.max(made.opset);
                         results.extend(made.lines);
                     }
-                    None => summary.skip("its weight would not get smaller"),
+                    None => {
+                        let why = Skip::because("its weight would not get smaller");
+                        leave(&mut summary, scope.graph, site.nodes(), &why);
+                    }
                 }
             }
             Ok(())
         })?;
         summary.applied = results.len();
+        warn_of_nothing(ID, &summary, cx);
         choice.declare(model, cx, opset)?;
         let pairs = results.iter().map(|&(_, v)| Pair { before: v, after: v, factors: None });
         let ratios = match samples {
@@ -278,9 +282,7 @@ impl Choice {
         let opset = if packed.is_some() { 0 } else { self.opset(&layout, data.dtype()) };
         Ok(Some(Made { lines, opset }))
     }
-}
 
-impl Choice {
     /// The opset that has a layout.
     fn opset(&self, layout: &Layout, scales: DType) -> i64 {
         match layout.scales {

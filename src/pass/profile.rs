@@ -27,6 +27,9 @@ pub struct Profile {
     /// Whether zero points of activations must be in the middle of their range.
     #[serde(default)]
     pub symmetric: bool,
+    /// Layers (`Conv`, `ConvTranspose`, `Gemm`, `MatMul`) that it computes in integers.
+    #[serde(default = "layers")]
+    pub layers: Vec<String>,
     /// Operators whose weight may have a scale for each output channel.
     pub per_channel: Vec<String>,
     /// Operators whose integer kernel gives integers, so that their result has to be quantized too.
@@ -52,6 +55,10 @@ pub struct Profile {
 
 fn one() -> u32 {
     1
+}
+
+fn layers() -> Vec<String> {
+    ["Conv", "Gemm", "MatMul"].map(str::to_owned).to_vec()
 }
 
 /// Integer types of activations.
@@ -142,6 +149,7 @@ impl Default for Profile {
             activations: ActivationType::Uint8,
             weights: WeightType::Int8,
             symmetric: false,
+            layers: layers(),
             per_channel: list(&["Conv", "Gemm", "MatMul"]),
             integer_results: list(&["Conv", "Gemm", "MatMul"]),
             between: list(&["Add", "AveragePool", "Concat", "GlobalAveragePool", "MaxPool", "Mul", "Resize"]),
