@@ -104,18 +104,53 @@ impl Site<'_> {
         let rank = scope.facts.rank(y).unwrap_or(0);
         let new = |axis: usize| self.size(scope, y, axis).map(|(_, after)| after as i64);
         let Some(old) = self.ints(scope, 1) else {
-            let entry = |axis: usize| match new(axis) {
-                Some(size) => size,
-                None if scope.facts.same_dim((x, axis), (y, axis)) => 0,
-                None => -1,
-            };
-            let shape: Vec<i64> = (0..rank).map(entry).collect();
-            scope.set_attr(self.node, "allowzero", 0);
-            return self.set(scope, 1, &shape);
+            return self.computed_shape(scope, (x, y), &(0..rank).map(new).collect::<Vec<_>>());
         };
         let entry = |(axis, &old): (usize, &i64)| if old > 0 { new(axis).unwrap_or(old) } else { old };
         let shape: Vec<i64> = old.iter().enumerate().map(entry).collect();
         if shape == old { Ok(()) } else { self.set(scope, 1, &shape) }
+    }
+
+    /// The shape that was computed: a constant, where at most one dim is neither known nor copied; else the same parts
+    /// joined, with other constants.
+    fn computed_shape(
+        &self,
+        scope: &mut Scope<'_>,
+        (x, y): (ValueId, ValueId),
+        new: &[Option<i64>],
+    ) -> anyhow::Result<()> {
+        let entry = |(axis, size): (usize, &Option<i64>)| match size {
+            Some(size) => *size,
+            None if scope.facts.same_dim((x, axis), (y, axis)) => 0,
+            None => -1,
+        };
+        let shape: Vec<i64> = new.iter().enumerate().map(entry).collect();
+        if shape.iter().filter(|&&n| n == -1).count() <= 1 {
+            scope.set_attr(self.node, "allowzero", 0);
+            return self.set(scope, 1, &shape);
+        }
+        let old = self.input(1)?;
+        let name = scope.graph.value(old).name.clone();
+        let parts = channels::joined_shape(scope.graph, scope.facts, old);
+        let parts = parts.ok_or_else(|| anyhow::anyhow!("the shape `{name}` cannot be said"))?;
+        let (mut at, mut inputs) = (0, Vec::new());
+        for (value, count) in parts {
+            let wanted = new.get(at..at + count).unwrap_or_default();
+            at += count;
+            let known = scope.graph.constant(value).and_then(TensorData::to_i64s);
+            let said = known.map(|known| {
+                let entry = |(&old, new): (&i64, &Option<i64>)| new.filter(|_| old > 0).unwrap_or(old);
+                known.iter().zip(wanted).map(entry).collect::<Vec<i64>>()
+            });
+            inputs.push(Some(match said {
+                Some(said) => scope.add_constant(&name, TensorData::vector(&said))?,
+                None => value,
+            }));
+        }
+        let (op, attrs) = (OpName::onnx("Concat"), Attrs::new().with("axis", 0i64));
+        let new = NewOp { pass: self.cut.pass, stands_for: &[self.node], op, attrs, inputs: &inputs };
+        let joined = scope.append(new, &name)?;
+        Ok(scope.feed(self.node, 1, joined)?)
     }
 
     /// Sizes of the result in a constant.

@@ -138,7 +138,8 @@ impl Pass for PruneChannels {
                 cx.warnings.push(format!("`{ID}` counts open dims as {}", super::price::OPEN));
             }
             let chosen = clusters.iter().zip(&gone).flat_map(|(cluster, &gone)| &cluster.order[..gone]);
-            let cut = Cut::of(chosen.map(|&(group, atom, _)| (&groups[group], &groups[group].atoms[atom])));
+            let cut =
+                Cut::of(ID, chosen.map(|&(group, atom, _)| (&groups[group], &groups[group].atoms[atom])));
             cut.apply(scope)?;
             summary.applied = gone.iter().filter(|&&gone| gone > 0).count();
             Ok(())

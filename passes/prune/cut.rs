@@ -7,14 +7,16 @@ use crate::prelude::*;
 use super::adjust::adjust;
 
 /// The indices that go, by axis, ascending.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Cut {
+    /// The pass that takes them out.
+    pub pass: &'static str,
     gone: BTreeMap<Axis, Vec<u32>>,
 }
 
 impl Cut {
     /// What goes with some atoms of some groups.
-    pub fn of<'a>(chosen: impl IntoIterator<Item = (&'a Group, &'a Atom)>) -> Self {
+    pub fn of<'a>(pass: &'static str, chosen: impl IntoIterator<Item = (&'a Group, &'a Atom)>) -> Self {
         let mut gone: BTreeMap<Axis, Vec<u32>> = BTreeMap::new();
         for (group, atom) in chosen {
             for (axis, indices) in group.axes.iter().zip(&atom.0) {
@@ -25,7 +27,7 @@ impl Cut {
             indices.sort_unstable();
             indices.dedup();
         });
-        Self { gone }
+        Self { pass, gone }
     }
 
     /// The indices of an axis that go.

@@ -55,7 +55,10 @@ impl Price {
         for (at, group) in groups.iter().enumerate() {
             let Some(atom) = group.atoms.first() else { continue };
             for (axis, indices) in group.axes.iter().zip(&atom.0) {
-                shares.entry(*axis).or_default().push((at, indices.len() as f64));
+                // Of an open size only a factor is counted in elements.
+                let elements = channels::elements(facts, *axis).map_or(1.0, f64::from);
+                let each = sizes.size(facts, *axis) / elements;
+                shares.entry(*axis).or_default().push((at, indices.len() as f64 * each));
             }
         }
         let term = |times: f64, axes: &[Axis]| {

@@ -103,7 +103,7 @@ fn compare(text: &str, seed: u64) -> Vec<String> {
                 }
             }
         }
-        let cut = Cut::of(chosen);
+        let cut = Cut::of("test", chosen);
         let lost = scope.graph.values().filter(|&v| scope.graph.constant(v).is_some() && cut.touches(v));
         let lost: Vec<String> = lost.map(|v| scope.graph.value(v).name.clone()).collect();
         cut.apply(scope)?;

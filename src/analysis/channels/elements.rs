@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::monomial::elements;
 use super::ties::{Digits, Frozen, Tie, Ties};
 use super::{Atom, Axis, Group, Reason};
 use crate::analysis::Facts;
@@ -44,15 +45,17 @@ impl Elements {
             }
         }
         for tie in &ties.ties {
-            all.tie(tie);
+            all.tie(facts, tie);
         }
         all
     }
 
-    /// Makes room for an axis whose size is known and more than 1.
+    /// Makes room for an axis.
     fn add(&mut self, facts: &Facts, axis: Axis) {
-        let size = facts.dim(axis.value, axis.axis).and_then(|d| u32::try_from(d.known()?).ok());
-        let Some(size) = size.filter(|&n| n > 1 && !self.places.contains_key(&axis)) else { return };
+        if self.places.contains_key(&axis) {
+            return;
+        }
+        let Some(size) = facts.dim(axis.value, axis.axis).and_then(elements) else { return };
         let Some(end) = u32::try_from(self.parent.len()).ok().and_then(|n| n.checked_add(size)) else {
             return;
         };
@@ -63,9 +66,18 @@ impl Elements {
         self.frozen.resize(self.parent.len(), FREE);
     }
 
-    fn tie(&mut self, tie: &Tie) {
+    fn tie(&mut self, facts: &Facts, tie: &Tie) {
         let place = |axis: &Axis| self.places.get(axis).copied();
+        let dim = |axis: &Axis| facts.dim(axis.value, axis.axis);
+        let is_open = |axis: &Axis| dim(axis).is_none_or(|dim| dim.known().is_none());
         match tie {
+            // A number of elements that is no size says nothing of places.
+            Tie::Whole(a, b) if (is_open(a) || is_open(b)) && dim(a) != dim(b) => {
+                self.freeze_ends(place(a), place(b));
+            }
+            Tie::Part(a, b, _) | Tie::List(a, b, _) if is_open(a) || is_open(b) => {
+                self.freeze_ends(place(a), place(b));
+            }
             Tie::Whole(a, b) => match (place(a), place(b)) {
                 (Some(a), Some(b)) if a.1 == b.1 => (0..a.1).for_each(|i| self.unite(a.0 + i, b.0 + i)),
                 (a, b) => self.freeze_ends(a, b),

@@ -14,6 +14,7 @@ mod elements;
 mod formulas;
 mod layout;
 mod linear;
+mod monomial;
 mod norm;
 mod pointwise;
 mod reshape;
@@ -28,8 +29,9 @@ use super::Facts;
 use crate::ir::{Graph, NodeId, ValueId};
 
 pub use linear::goes_by_group;
+pub use reshape::joined_shape;
 
-use elements::Elements;
+use self::elements::Elements;
 use ties::{Site, Ties};
 
 /// An axis of a value.
@@ -110,6 +112,11 @@ impl Channels {
         }
         Self { groups: Elements::of(facts, &ties).groups(graph, facts, &ties.reasons), sums }
     }
+}
+
+/// How many elements an axis has: its size where that is known; of an open size the number that is a factor of it.
+pub fn elements(facts: &Facts, axis: Axis) -> Option<u32> {
+    monomial::elements(facts.dim(axis.value, axis.axis)?)
 }
 
 /// Ties what one node ties.

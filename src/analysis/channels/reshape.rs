@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::monomial::Monomial;
 use super::ties::{Digits, Frozen, Site, Tie, Ties};
 use super::{Axis, Reason};
 use crate::analysis::{Expr, Facts};
@@ -72,32 +73,77 @@ impl Parting {
 
 /// The common digits of two lists of dims with the same product; `None` where there are none.
 fn digits(before: &[(usize, Expr)], after: &[(usize, Expr)]) -> Option<Vec<Digit>> {
-    let sizes = |dims: &[(usize, Expr)]| -> Option<Vec<(usize, u64)>> {
-        dims.iter().map(|(at, d)| Some((*at, u64::try_from(d.known()?).ok().filter(|&n| n > 1)?))).collect()
+    let parts = |dims: &[(usize, Expr)]| -> Option<Vec<(usize, Monomial)>> {
+        dims.iter().map(|(at, dim)| Some((*at, Monomial::of(dim)?))).collect()
     };
-    let (before, after) = (sizes(before)?, sizes(after)?);
+    let (before, after) = (parts(before)?, parts(after)?);
     let mut found: Vec<Digit> = Vec::new();
-    // From the innermost on: what is left of the axes at hand, and what their digits so far come to.
+    // From the innermost on.
     let (mut a, mut b) = (before.iter().rev(), after.iter().rev());
-    let (mut x, mut y) = (a.next().map(|d| (*d, 1)), b.next().map(|d| (*d, 1)));
-    while let (Some(((at_a, left_a), div_a)), Some(((at_b, left_b), div_b))) = (x, y) {
-        let size = left_a.min(left_b);
-        if left_a % size != 0 || left_b % size != 0 {
-            return None;
+    let (mut x, mut y) = (a.next().map(Rest::of), b.next().map(Rest::of));
+    while let (Some(one), Some(other)) = (&mut x, &mut y) {
+        match one.take(other)? {
+            Taken::Known(digit) => found.push(digit),
+            Taken::Symbols => {}
         }
-        found.push(Digit { size, before: (at_a, div_a), after: (at_b, div_b) });
-        x = next(&mut a, (at_a, left_a / size), div_a * size);
-        y = next(&mut b, (at_b, left_b / size), div_b * size);
+        if one.left.is_one() {
+            x = a.next().map(Rest::of);
+        }
+        if other.left.is_one() {
+            y = b.next().map(Rest::of);
+        }
     }
     found.reverse();
     (x.is_none() && y.is_none()).then_some(found)
 }
 
-type At = ((usize, u64), u64);
+/// What is left of an axis, after its inner digits were taken.
+struct Rest {
+    axis: usize,
+    left: Monomial,
+    /// What an index is divided by; `None` behind a symbol, where no number says it.
+    div: Option<u64>,
+}
 
-/// The rest of an axis, or the next one.
-fn next<'d>(dims: &mut impl Iterator<Item = &'d (usize, u64)>, rest: (usize, u64), div: u64) -> Option<At> {
-    if rest.1 > 1 { Some((rest, div)) } else { dims.next().map(|d| (*d, 1)) }
+/// What two axes had in common.
+enum Taken {
+    Known(Digit),
+    Symbols,
+}
+
+impl Rest {
+    fn of((axis, dim): &(usize, Monomial)) -> Self {
+        Self { axis: *axis, left: dim.clone(), div: Some(1) }
+    }
+
+    /// Takes the innermost digit of two axes: numbers, where one of them is a number, else symbols.
+    fn take(&mut self, other: &mut Self) -> Option<Taken> {
+        let plain = self.left.symbols.is_empty() || other.left.symbols.is_empty();
+        if plain && self.left.number > 1 && other.left.number > 1 {
+            let size = self.left.number.min(other.left.number);
+            if !self.left.number.is_multiple_of(size) || !other.left.number.is_multiple_of(size) {
+                return None;
+            }
+            let digit = Digit { size, before: (self.axis, self.div?), after: (other.axis, other.div?) };
+            for side in [self, other] {
+                side.left.number /= size;
+                side.div = side.div.map(|div| div * size);
+            }
+            return Some(Taken::Known(digit));
+        }
+        // Symbols that are alone on one side.
+        let (few, many) = if self.left.number == 1 { (self, other) } else { (other, self) };
+        if few.left.number != 1 || few.left.symbols.is_empty() {
+            return None;
+        }
+        let taken = std::mem::replace(&mut few.left, Monomial { number: 1, symbols: Vec::new() });
+        for symbol in taken.symbols {
+            let at = many.left.symbols.iter().position(|s| *s == symbol)?;
+            many.left.symbols.swap_remove(at);
+        }
+        (few.div, many.div) = (None, None);
+        Some(Taken::Symbols)
+    }
 }
 
 /// Decides which digits carry the ties of every node that parts and joins, in the order of the graph.
@@ -119,14 +165,38 @@ pub(super) fn decide(graph: &Graph, facts: &Facts, ties: &mut Ties) {
     }
 }
 
-/// Whether the dims that are asked for can follow what is removed: as a constant, with 0 for dims that are copied and one −1.
+/// Whether the dims that are asked for can follow what is removed: in a constant, with 0 for dims that are copied and one
+/// −1, or in the constants that they are joined from.
 fn can_be_said(site: &Site<'_>, x: ValueId, y: ValueId) -> bool {
-    if site.is_constant(site.input(1).unwrap_or(x)) || !site.node.op.is("Reshape") {
+    let Some(shape) = site.input(1).filter(|_| site.node.op.is("Reshape")) else { return true };
+    if site.is_constant(shape) {
         return true;
     }
     let (Some(before), Some(after)) = (site.facts.shape(x), site.facts.shape(y)) else { return false };
     let open = |(at, dim): (usize, &Expr)| dim.known().is_none() && before.get(at) != Some(dim);
     after.iter().enumerate().filter(|&dim| open(dim)).count() <= 1
+        || joined_shape(site.graph, site.facts, shape).is_some_and(|parts| {
+            let entries = parts.iter().flat_map(|(value, count)| vec![site.is_constant(*value); *count]);
+            let entries: Vec<bool> = entries.collect();
+            let said = |(at, dim): (usize, &Expr)| {
+                dim.known().is_none_or(|n| n <= 1) || entries.get(at) == Some(&true)
+            };
+            entries.len() == after.len() && after.iter().enumerate().all(said)
+        })
+}
+
+/// The parts that a shape is joined from, in order, and how many entries each has; `None` where it is not joined.
+pub fn joined_shape(graph: &Graph, facts: &Facts, shape: ValueId) -> Option<Vec<(ValueId, usize)>> {
+    let (node, _) = graph.producer(shape)?;
+    if !graph.node(node).is("Concat") {
+        return None;
+    }
+    let part = |value: Option<ValueId>| {
+        let value = value?;
+        let [count] = facts.shape(value)? else { return None };
+        Some((value, usize::try_from(count.known()?).ok()?))
+    };
+    graph.node_inputs(node).into_iter().map(part).collect()
 }
 
 fn one(

@@ -169,6 +169,35 @@ fn heads_of_an_attention_are_atoms() {
 }
 
 #[test]
+fn heads_may_be_digits_beside_an_open_batch() {
+    let graph = graph(
+        "g (float[5,N,4] x) => (float[5,N,4] y)
+        <float[4,6] qw, float[4,6] kw, float[4,6] vw, float[6,4] o, int64[3] heads = {5, -1, 3}, int64[3] joined = {5, -1, 6}>
+        {
+          q0 = MatMul (x, qw)
+          q1 = Reshape (q0, heads)
+          q = Transpose <perm = [1, 0, 2]> (q1)
+          k0 = MatMul (x, kw)
+          k1 = Reshape (k0, heads)
+          k = Transpose <perm = [1, 2, 0]> (k1)
+          v0 = MatMul (x, vw)
+          v1 = Reshape (v0, heads)
+          v = Transpose <perm = [1, 0, 2]> (v1)
+          s = MatMul (q, k)
+          w = Softmax <axis = -1> (s)
+          z = MatMul (w, v)
+          zt = Transpose <perm = [1, 0, 2]> (z)
+          m = Reshape (zt, joined)
+          y = MatMul (m, o)
+        }",
+    );
+    let lines = told(&graph);
+    let heads = lines.iter().find(|l| l.contains("o.0")).unwrap();
+    assert!(heads.contains("qw.1") && heads.contains("kw.1") && heads.contains("vw.1"), "{lines:?}");
+    assert!(heads.contains("0+1+2,") && heads.ends_with("3+4+5"), "two atoms: {heads}");
+}
+
+#[test]
 fn what_has_no_formula_freezes_what_it_touches() {
     let graph = graph(
         "g (float[N,1,4] x) => (float[N,1,4] y)
