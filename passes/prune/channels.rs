@@ -106,7 +106,7 @@ impl Pass for PruneChannels {
         main_graph(model, cx, &mut |scope, _| shared::part(scope))?;
         main_graph(model, cx, &mut |scope, cx| {
             let channels = Channels::of(scope.graph, scope.facts, &[]);
-            let groups = self.free(scope, cx, &channels, &mut summary);
+            let groups = free(scope, cx, &channels, &mut summary);
             let score = |group| scores(scope.graph, &channels, group, self.criterion, self.seed);
             let scores: Vec<Vec<f64>> = groups.iter().map(score).collect();
             let clusters = Cluster::all(scope.graph, &channels, &groups, &scores);
@@ -148,6 +148,24 @@ impl Pass for PruneChannels {
     }
 }
 
+/// The groups whose channels may go. The summary says who keeps the others.
+fn free(scope: &Scope<'_>, cx: &PassContext<'_>, channels: &Channels, summary: &mut Summary) -> Vec<Group> {
+    let mut free = Vec::new();
+    for group in &channels.groups {
+        let makers = makers(scope.graph, channels, group);
+        if let Some(reason) = &group.frozen {
+            summary.skip(reason.why);
+        } else if makers.is_empty() {
+            summary.skip("no weight makes its channels");
+        } else if !makers.iter().all(|&node| cx.may_change(scope.graph, &[node])) {
+            summary.skip("the step does not select it");
+        } else {
+            free.push(group.clone());
+        }
+    }
+    free
+}
+
 /// Why nothing can be removed.
 fn nothing(summary: &Summary) -> String {
     let reasons: Vec<String> =
@@ -186,30 +204,6 @@ impl PruneChannels {
         ensure!(self.round_to != Some(0), "`round-to` is 0; it is at least 1");
         ensure!(self.min_channels > 0, "`min-channels` is 0: a group without channels is no group");
         Ok((unit, keep))
-    }
-
-    /// The groups whose channels may go. The summary says who keeps the others.
-    fn free(
-        &self,
-        scope: &Scope<'_>,
-        cx: &PassContext<'_>,
-        channels: &Channels,
-        summary: &mut Summary,
-    ) -> Vec<Group> {
-        let mut free = Vec::new();
-        for group in &channels.groups {
-            let makers = makers(scope.graph, channels, group);
-            if let Some(reason) = &group.frozen {
-                summary.skip(reason.why);
-            } else if makers.is_empty() {
-                summary.skip("no weight makes its channels");
-            } else if !makers.iter().all(|&node| cx.may_change(scope.graph, &[node])) {
-                summary.skip("the step does not select it");
-            } else {
-                free.push(group.clone());
-            }
-        }
-        free
     }
 
     /// The fractions to keep that are given for single clusters.

@@ -28,7 +28,7 @@ pub(super) fn scores(
 ) -> Vec<f64> {
     let squares = || norms(graph, group, |x| x * x, f64::sqrt);
     match criterion {
-        Criterion::L1 => norms(graph, group, |x| x.abs(), |sum| sum),
+        Criterion::L1 => norms(graph, group, f64::abs, |sum| sum),
         Criterion::L2 => squares(),
         Criterion::BnScale => bn_scales(graph, group).unwrap_or_else(squares),
         Criterion::GeometricMedian => distances(graph, channels, group),

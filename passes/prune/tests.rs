@@ -41,7 +41,8 @@ fn masked(model: &Model, channels: &Channels, cut: &Cut) -> Model {
                 continue;
             }
             let dims = scope.facts.shape(axis.value).unwrap().len();
-            let size = scope.facts.dim(axis.value, axis.axis).and_then(|d| d.known()).unwrap() as usize;
+            let size = scope.facts.dim(axis.value, axis.axis).and_then(crate::analysis::Expr::known).unwrap()
+                as usize;
             let mut mask = vec![1f32; size];
             gone.iter().for_each(|&i| mask[i as usize] = 0.0);
             let mut shape = vec![1; dims];
@@ -92,8 +93,9 @@ fn compare(text: &str, seed: u64) -> Vec<String> {
         let mut chosen = Vec::new();
         for group in channels.groups.iter().filter(|g| g.frozen.is_none()) {
             for atom in &group.atoms {
-                let size =
-                    |axis: &Axis| scope.facts.dim(axis.value, axis.axis).and_then(|d| d.known()).unwrap();
+                let size = |axis: &Axis| {
+                    scope.facts.dim(axis.value, axis.axis).and_then(crate::analysis::Expr::known).unwrap()
+                };
                 let parts: Vec<(Axis, i64)> =
                     group.axes.iter().zip(&atom.0).map(|(axis, part)| (*axis, part.len() as i64)).collect();
                 let fits = parts.iter().all(|(axis, part)| *left.entry(*axis).or_insert(size(axis)) > *part);

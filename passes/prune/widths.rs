@@ -49,7 +49,7 @@ pub(super) fn uniform(rooms: &[Room], cost: &dyn Fn(&[usize]) -> f64, target: f6
     };
     let (mut low, mut high) = (0.0, 1.0);
     for _ in 0..40 {
-        let middle = (low + high) / 2.0;
+        let middle = f64::midpoint(low, high);
         if cost(&at(middle)) > target { low = middle } else { high = middle }
     }
     let mut best = at(low);

@@ -140,15 +140,12 @@ impl Pass for QuantizeWeights {
                 None => BTreeMap::new(),
             };
             for site in &sites {
-                match choice.store(scope, site, &inputs)? {
-                    Some(made) => {
-                        opset = opset.max(made.opset);
-                        results.extend(made.lines);
-                    }
-                    None => {
-                        let why = Skip::because("its weight would not get smaller");
-                        leave(&mut summary, scope.graph, site.nodes(), &why);
-                    }
+                if let Some(made) = choice.store(scope, site, &inputs)? {
+                    opset = opset.max(made.opset);
+                    results.extend(made.lines);
+                } else {
+                    let why = Skip::because("its weight would not get smaller");
+                    leave(&mut summary, scope.graph, site.nodes(), &why);
                 }
             }
             Ok(())

@@ -27,7 +27,7 @@ impl Elements {
     pub fn of(facts: &Facts, ties: &Ties) -> Self {
         let mut all =
             Self { places: BTreeMap::new(), axes: Vec::new(), parent: Vec::new(), frozen: Vec::new() };
-        for tie in &ties.ties {
+        for tie in &ties.said {
             let (a, b) = match tie {
                 Tie::Whole(a, b) | Tie::Part(a, b, _) | Tie::List(a, b, _) => (*a, *b),
                 Tie::Digits(a, b) => (a.axis, b.axis),
@@ -44,7 +44,7 @@ impl Elements {
                 }
             }
         }
-        for tie in &ties.ties {
+        for tie in &ties.said {
             all.tie(facts, tie);
         }
         all
@@ -105,7 +105,7 @@ impl Elements {
                     }
                 }
                 (Some(a), None) => {
-                    list.iter().filter(|&&i| i < a.1).for_each(|&i| self.freeze(a.0 + i, LONE))
+                    list.iter().filter(|&&i| i < a.1).for_each(|&i| self.freeze(a.0 + i, LONE));
                 }
                 (a, b) => self.freeze_ends(a, b),
             },
@@ -171,7 +171,7 @@ impl Elements {
             }
         }
         let kinds: Vec<Kind> = self.axes.iter().map(|axis| Kind::of(graph, facts, *axis)).collect();
-        let mut groups: BTreeMap<(Vec<(u32, usize)>, u32), Vec<Atom>> = BTreeMap::new();
+        let mut groups: BTreeMap<Likeness, Vec<Atom>> = BTreeMap::new();
         for (root, members) in atoms {
             let parts: Vec<&[(u32, u32)]> = members.chunk_by(|a, b| a.0 == b.0).collect();
             let has = |kind| parts.iter().any(|part| kinds[part[0].0 as usize] == kind);
@@ -182,7 +182,7 @@ impl Elements {
             let atom = Atom(parts.iter().map(|part| part.iter().map(|m| m.1).collect()).collect());
             groups.entry((axes, self.frozen[root as usize])).or_default().push(atom);
         }
-        let group = |((axes, frozen), atoms): ((Vec<(u32, usize)>, u32), Vec<Atom>)| Group {
+        let group = |((axes, frozen), atoms): (Likeness, Vec<Atom>)| Group {
             axes: axes.iter().map(|&(at, _)| self.axes[at as usize]).collect(),
             atoms,
             frozen: (frozen != FREE).then(|| reasons.get(frozen as usize).copied().unwrap_or(UNKNOWN)),
@@ -190,6 +190,9 @@ impl Elements {
         groups.into_iter().map(group).collect()
     }
 }
+
+/// What the atoms of a group have in common: axes with how many indices they take of each, and a reason.
+type Likeness = (Vec<(u32, usize)>, u32);
 
 /// What an axis belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]

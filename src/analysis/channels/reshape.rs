@@ -268,7 +268,7 @@ impl Classes {
     fn of(ties: &Ties) -> Self {
         let mut classes =
             Self { parent: BTreeMap::new(), frozen: BTreeSet::new(), heads: ties.heads.clone() };
-        for tie in &ties.ties {
+        for tie in &ties.said {
             if let Tie::Whole(a, b) = tie {
                 classes.unite(*a, *b);
             }

@@ -71,15 +71,12 @@ pub(super) fn slice(site: &Site<'_>, ties: &mut Ties) -> Option<()> {
         };
         let (&start, &step) = (starts.get(at)?, steps.get(at)?);
         let size = site.size(x, axis).map(|n| n as i64);
-        match size.filter(|_| step == 1 && ends.len() == starts.len()) {
-            Some(size) => {
-                let first = if start < 0 { start + size } else { start }.clamp(0, size);
-                ties.part(to, from, first);
-            }
-            None => {
-                ties.freeze(site, from, "it is sliced in steps, or its size is not known");
-                ties.freeze(site, to, "it is sliced in steps, or its size is not known");
-            }
+        if let Some(size) = size.filter(|_| step == 1 && ends.len() == starts.len()) {
+            let first = if start < 0 { start + size } else { start }.clamp(0, size);
+            ties.part(to, from, first);
+        } else {
+            ties.freeze(site, from, "it is sliced in steps, or its size is not known");
+            ties.freeze(site, to, "it is sliced in steps, or its size is not known");
         }
     }
     Some(())
@@ -128,6 +125,7 @@ pub(super) fn dims(site: &Site<'_>, ties: &mut Ties) -> Option<()> {
 }
 
 /// What is made from nothing has the dims that were asked for.
+#[allow(clippy::unnecessary_wraps, reason = "every formula has the same signature")]
 pub(super) fn made(site: &Site<'_>, ties: &mut Ties) -> Option<()> {
     ties.parameter(site, 0);
     Some(())

@@ -29,17 +29,12 @@ fn told(graph: &Graph) -> Vec<String> {
 fn line(graph: &Graph, group: &Group) -> String {
     let axes = group.axes.iter().map(|a| format!("{}.{}", graph.value(a.value).name, a.axis));
     let axes: Vec<String> = axes.collect();
-    let atoms = match &group.frozen {
-        Some(reason) => format!("{} atoms, {}", group.atoms.len(), reason.why),
-        None => {
-            let atom = |atom: &super::Atom| {
-                let of =
-                    |indices: &Vec<u32>| indices.iter().map(u32::to_string).collect::<Vec<_>>().join("+");
-                atom.0.iter().map(of).collect::<Vec<_>>().join(",")
-            };
-            group.atoms.iter().map(atom).collect::<Vec<_>>().join(" ")
-        }
+    let atom = |atom: &super::Atom| {
+        let of = |indices: &Vec<u32>| indices.iter().map(u32::to_string).collect::<Vec<_>>().join("+");
+        atom.0.iter().map(of).collect::<Vec<_>>().join(",")
     };
+    let atoms = group.atoms.iter().map(atom).collect::<Vec<_>>().join(" ");
+    let atoms = group.frozen.map_or(atoms, |reason| format!("{} atoms, {}", group.atoms.len(), reason.why));
     format!("{}: {atoms}", axes.join(" "))
 }
 

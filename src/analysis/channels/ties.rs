@@ -37,7 +37,7 @@ pub(super) enum Frozen {
 /// What the operators say, node by node.
 #[derive(Default)]
 pub(super) struct Ties {
-    pub ties: Vec<Tie>,
+    pub said: Vec<Tie>,
     pub frozen: Vec<(Axis, Frozen, usize)>,
     pub reasons: Vec<Reason>,
     /// Axes over which products of two activations are batched: heads.
@@ -54,25 +54,25 @@ impl Ties {
     /// The same index of both.
     pub fn whole(&mut self, a: Axis, b: Axis) {
         self.touch([a, b]);
-        self.ties.push(Tie::Whole(a, b));
+        self.said.push(Tie::Whole(a, b));
     }
 
     /// Index `i` of the first with index `start + i` of the second.
     pub fn part(&mut self, a: Axis, b: Axis, start: i64) {
         self.touch([a, b]);
-        self.ties.push(Tie::Part(a, b, start));
+        self.said.push(Tie::Part(a, b, start));
     }
 
     /// Equal digits of both.
     pub fn digits(&mut self, a: Digits, b: Digits) {
         self.touch([a.axis, b.axis]);
-        self.ties.push(Tie::Digits(a, b));
+        self.said.push(Tie::Digits(a, b));
     }
 
     /// Index `list[j]` of the first with index `j` of the second.
     pub fn list(&mut self, a: Axis, b: Axis, list: Vec<u32>) {
         self.touch([a, b]);
-        self.ties.push(Tie::List(a, b, list));
+        self.said.push(Tie::List(a, b, list));
     }
 
     /// No index of the axis may go.
@@ -139,12 +139,12 @@ impl Ties {
     /// Forgets what the formula of a node spoke of.
     pub fn begin(&mut self) -> Mark {
         self.touched.clear();
-        Mark(self.ties.len(), self.frozen.len(), self.sums.len(), self.reshapes.len())
+        Mark(self.said.len(), self.frozen.len(), self.sums.len(), self.reshapes.len())
     }
 
     /// Takes back what the formula of a node said since then.
     pub fn undo(&mut self, mark: &Mark) {
-        self.ties.truncate(mark.0);
+        self.said.truncate(mark.0);
         self.frozen.truncate(mark.1);
         self.sums.truncate(mark.2);
         self.reshapes.truncate(mark.3);
