@@ -6,7 +6,7 @@ pub use serde::{Deserialize, Serialize};
 pub use crate::analysis::channels::{self, Atom, Axis, Channels, Group, goes_by_group};
 pub use crate::analysis::cost::{Sizes, node_macs};
 pub use crate::analysis::{Facts, node_products};
-pub use crate::calibrate::{Answers, Part, Samples, Tap};
+pub use crate::calibrate::{Answers, Part, Samples, Tap, windows};
 pub(crate) use crate::engine::random::Stream;
 pub use crate::engine::{EngineError, NodeCall};
 pub use crate::ir::{

@@ -1,8 +1,7 @@
 //! How far the results of layers are from the original's.
 
+use crate::prelude::windows::floats;
 use crate::prelude::*;
-
-use super::moments::floats;
 
 /// A value of the original, and where its numbers are now.
 pub(super) struct Pair {

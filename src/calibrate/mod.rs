@@ -8,6 +8,7 @@ mod loss;
 mod noise;
 #[cfg(test)]
 mod tests;
+pub mod windows;
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
