@@ -5,7 +5,7 @@ pub use serde::{Deserialize, Serialize};
 
 pub use crate::analysis::channels::{self, Atom, Axis, Channels, Group, goes_by_group};
 pub use crate::analysis::cost::{Sizes, node_macs};
-pub use crate::analysis::{Facts, node_products};
+pub use crate::analysis::{Facts, InferContext, node_products};
 pub use crate::calibrate::{Answers, Part, Samples, Tap, windows};
 pub(crate) use crate::engine::random::Stream;
 pub use crate::engine::{EngineError, NodeCall};
@@ -16,7 +16,8 @@ pub use crate::ir::{
 pub use crate::math::compensate::{error_of, round_rows};
 pub use crate::math::descent;
 pub use crate::math::histogram::Histogram;
-pub use crate::math::linalg::Moments;
+pub use crate::math::linalg::{Moments, inverse_factor};
+pub use crate::math::regression::{Fit, Regression};
 pub use crate::math::saturation;
 pub use crate::pass::{
     Accumulation, ActivationType, BiasForm, Budget, Family, LayerReport, Limits, Pass, PassContext, PassMeta,

@@ -7,11 +7,13 @@ use anyhow::{bail, ensure};
 use crate::prelude::*;
 
 use super::clusters::{Cluster, makers};
-use super::cut::Cut;
 use super::price::{Price, Unit};
+use super::refit::refit;
 use super::scores::{Criterion, scores};
-use super::shared;
+use super::seen::{Reader, observe};
+use super::sensitivity::Bench;
 use super::widths::{Room, greedy, uniform};
+use super::{shared, surgeon};
 
 /// Remove channels from every tensor that holds them: a smaller and faster model, not one with zeros.
 ///
@@ -20,8 +22,15 @@ use super::widths::{Room, greedy, uniform};
 /// fraction that was asked for, of what enters the step: `macs` (multiply-accumulates of a batch of one), `params`
 /// (elements of weights), `bytes` (of weights) or `channels`. Weights lose the slices, attributes and shapes follow.
 ///
+/// **Samples** (`--data`, no labels) make the difference between a model that still works and one that does not. With them,
+/// channels go by what their loss costs the layers that read them when the others make up for it (`criterion: obs`); how
+/// many of each group, by how much the answers of the whole model change when that group alone is cut (`scope:
+/// sensitivity`, on held-out samples); and in the end the weights of every layer are fitted by least squares, in the order
+/// of the graph, so that it answers the pruned model's inputs as it answered the original's (`repair: refit`).
+///
 /// *Left alone:* channels of inputs and outputs, those over which something is normalized, and what operators without a
-/// formula see; the report says of every group that keeps its channels who freezes it. Bodies of control flow.
+/// formula see; the report says of every group that keeps its channels who freezes it. Bodies of control flow. `refit`
+/// leaves `ConvTranspose`, weights that several layers share, and rows of more than 4608 numbers as they are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PruneChannels {
@@ -37,10 +46,12 @@ pub struct PruneChannels {
     /// The fraction of the channels to keep.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<f64>,
-    /// How the loss is shared among groups.
-    pub scope: Sharing,
-    /// How channels of a group are compared.
-    pub criterion: Criterion,
+    /// How the loss is shared among groups; by default `sensitivity` where samples are given, else `uniform`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Sharing>,
+    /// How channels of a group are compared; by default `obs` where samples are given, else `l2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub criterion: Option<Criterion>,
     /// Channels that are left in a group are a multiple of this, or all; by default as the profile has it, else 8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub round_to: Option<u32>,
@@ -51,6 +62,11 @@ pub struct PruneChannels {
     /// Fractions to keep of the channels of single groups, by selector of a node whose weights make them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, f64>,
+    /// How what is left makes up for what is gone; by default `refit` where samples are given, else `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<Repair>,
+    /// The batches on which `scope: sensitivity` measures, at most.
+    pub batches: u32,
     /// The seed of `criterion: random`.
     pub seed: u64,
     /// Accept a model of which nothing can be removed.
@@ -65,6 +81,18 @@ pub enum Sharing {
     Uniform,
     /// The channels with the least scores go, wherever they are.
     Global,
+    /// Channels go where the answers of the model change least for what is saved, measured on samples group by group.
+    Sensitivity,
+}
+
+/// How what is left makes up for what is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Repair {
+    /// Weights stay as they are.
+    None,
+    /// Weights are fitted by least squares, layer by layer, so that each layer answers as it did in the original.
+    Refit,
 }
 
 impl Default for PruneChannels {
@@ -74,12 +102,14 @@ impl Default for PruneChannels {
             params: None,
             bytes: None,
             channels: None,
-            scope: Sharing::Uniform,
-            criterion: Criterion::L2,
+            scope: None,
+            criterion: None,
             round_to: None,
             min_channels: 1,
             max_per_group: 0.9,
             groups: BTreeMap::new(),
+            repair: None,
+            batches: 256,
             seed: 0,
             allow_noop: false,
         }
@@ -100,50 +130,63 @@ impl Pass for PruneChannels {
         true
     }
 
+    fn uses_samples(&self) -> bool {
+        self.repair != Some(Repair::None)
+    }
+
     fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
         let (unit, keep) = self.target()?;
+        let samples = self.samples(cx)?;
         let mut summary = Summary::default();
         main_graph(model, cx, &mut |scope, _| shared::part(scope))?;
+        let before = model.clone();
+        let (mut channels, mut groups) = (Channels::default(), Vec::new());
         main_graph(model, cx, &mut |scope, cx| {
-            let channels = Channels::of(scope.graph, scope.facts, &[]);
-            let groups = free(scope, cx, &channels, &mut summary);
-            let score = |group| scores(scope.graph, &channels, group, self.criterion, self.seed);
-            let scores: Vec<Vec<f64>> = groups.iter().map(score).collect();
-            let clusters = Cluster::all(scope.graph, &channels, &groups, &scores);
-            let fixed = self.fixed(scope.graph, &clusters)?;
-            let room = |(cluster, keep)| self.room(cluster, keep, cx);
-            let rooms: Vec<Room> = clusters.iter().zip(fixed).map(room).collect();
-            if rooms.iter().all(|room| room.more(0).is_none() && room.down(0) == 0) {
-                ensure!(self.allow_noop, "{}", nothing(&summary));
-                return Ok(());
-            }
-            let price = Price::of(scope.graph, scope.facts, &groups, unit);
-            let cost = |gone: &[usize]| price.with(&Cluster::by_group(&clusters, gone, groups.len()));
-            let whole = cost(&vec![0; clusters.len()]);
-            let gone = match self.scope {
-                Sharing::Uniform => uniform(&rooms, &cost, keep * whole),
-                Sharing::Global => greedy(&rooms, &cost, keep * whole, &|cluster, old, new| {
-                    clusters[cluster].order[old..new].iter().map(|&(.., score)| score).sum()
-                }),
-            };
-            let kept = cost(&gone) / whole;
-            if (kept - keep).abs() > TOLERANCE {
-                cx.warnings.push(format!(
-                    "`{ID}` keeps {kept:.3} of the {}, not {keep}: {}",
-                    unit.name(),
-                    "groups that are frozen, rounded or as small as they may get allow no better"
-                ));
-            }
-            if price.assumed {
-                cx.warnings.push(format!("`{ID}` counts open dims as {}", super::price::OPEN));
-            }
-            let chosen = clusters.iter().zip(&gone).flat_map(|(cluster, &gone)| &cluster.order[..gone]);
-            let cut =
-                Cut::of(ID, chosen.map(|&(group, atom, _)| (&groups[group], &groups[group].atoms[atom])));
-            cut.apply(scope)?;
-            summary.applied = gone.iter().filter(|&&gone| gone > 0).count();
+            channels = Channels::of(scope.graph, scope.facts, &[]);
+            groups = free(scope, cx, &channels, &mut summary);
             Ok(())
         })?;
+        let readers = match samples {
+            Some(samples) => observe(&before, &channels, &groups, samples)?,
+            None => BTreeMap::new(),
+        };
+        let scores = groups.iter().map(|group| self.score(&before.graph, &channels, group, &readers));
+        let clusters = Cluster::all(&before.graph, &channels, &groups, &scores.collect::<Vec<_>>());
+        let fixed = self.fixed(&before.graph, &clusters)?;
+        let rooms: Vec<Room> =
+            clusters.iter().zip(fixed).map(|(cluster, keep)| self.room(cluster, keep, cx)).collect();
+        if rooms.iter().all(|room| room.more(0).is_none() && room.down(0) == 0) {
+            ensure!(self.allow_noop, "{}", nothing(&summary));
+            return Ok(summary);
+        }
+        let bench = Bench { pass: ID, before: &before, groups: &groups, readers: &readers };
+        let curves = match samples {
+            Some(samples) if self.sharing(true) == Sharing::Sensitivity => {
+                bench.curves(&clusters, &rooms, cx, (samples, self.batches as usize))?
+            }
+            _ => Vec::new(),
+        };
+        let facts = Facts::of(&before.graph, &InferContext::default());
+        let price = Price::of(&before.graph, &facts, &groups, unit);
+        let cost = |gone: &[usize]| price.with(&Cluster::by_group(&clusters, gone, groups.len()));
+        let whole = cost(&vec![0; clusters.len()]);
+        let gone = match self.sharing(samples.is_some()) {
+            Sharing::Uniform => uniform(&rooms, &cost, keep * whole),
+            Sharing::Global => greedy(&rooms, &cost, keep * whole, &|at, old, new| {
+                clusters[at].order[old..new].iter().map(|&(.., score)| score).sum()
+            }),
+            Sharing::Sensitivity => {
+                greedy(&rooms, &cost, keep * whole, &|at, old, new| curves[at].at(new) - curves[at].at(old))
+            }
+        };
+        self.tell(unit, keep, cost(&gone) / whole, &price, cx);
+        let chosen: Vec<(&Cluster, usize)> = clusters.iter().zip(gone.iter().copied()).collect();
+        let cut = bench.cut(&chosen);
+        *model = bench.without(&cut, cx)?;
+        summary.applied = gone.iter().filter(|&&gone| gone > 0).count();
+        if let Some(samples) = samples.filter(|_| summary.applied > 0) {
+            refit(&before, model, &cut, cx, samples)?;
+        }
         Ok(summary)
     }
 }
@@ -176,6 +219,54 @@ fn nothing(summary: &Summary) -> String {
 }
 
 impl PruneChannels {
+    /// The samples, where they are used.
+    fn samples<'a>(&self, cx: &PassContext<'a>) -> anyhow::Result<Option<&'a Samples<'a>>> {
+        let needed = self.repair == Some(Repair::Refit)
+            || self.scope == Some(Sharing::Sensitivity)
+            || matches!(self.criterion, Some(Criterion::Obs | Criterion::Activation));
+        match self.repair {
+            _ if needed => cx.samples().map(Some),
+            Some(Repair::None) => Ok(None),
+            _ => Ok(cx.samples().ok()),
+        }
+    }
+
+    fn sharing(&self, has_samples: bool) -> Sharing {
+        self.scope.unwrap_or(if has_samples { Sharing::Sensitivity } else { Sharing::Uniform })
+    }
+
+    /// The scores of the atoms of a group.
+    fn score(
+        &self,
+        graph: &Graph,
+        channels: &Channels,
+        group: &Group,
+        readers: &BTreeMap<ValueId, Reader>,
+    ) -> Vec<f64> {
+        let by_weights = |criterion| scores(graph, channels, group, criterion, self.seed);
+        match self.criterion.unwrap_or(if readers.is_empty() { Criterion::L2 } else { Criterion::Obs }) {
+            Criterion::Obs => surgeon::scores(group, readers).unwrap_or_else(|| by_weights(Criterion::L2)),
+            Criterion::Activation => {
+                surgeon::powers(group, readers).unwrap_or_else(|| by_weights(Criterion::L2))
+            }
+            criterion => by_weights(criterion),
+        }
+    }
+
+    /// Says where the target was missed, and what was assumed.
+    fn tell(&self, unit: Unit, keep: f64, kept: f64, price: &Price, cx: &mut PassContext<'_>) {
+        if (kept - keep).abs() > TOLERANCE {
+            cx.warnings.push(format!(
+                "`{ID}` keeps {kept:.3} of the {}, not {keep}: {}",
+                unit.name(),
+                "groups that are frozen, rounded or as small as they may get allow no better"
+            ));
+        }
+        if price.assumed {
+            cx.warnings.push(format!("`{ID}` counts open dims as {}", super::price::OPEN));
+        }
+    }
+
     /// What is counted, and the fraction of it to keep.
     fn target(&self) -> anyhow::Result<(Unit, f64)> {
         let all = [

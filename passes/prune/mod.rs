@@ -4,9 +4,14 @@ mod adjust;
 pub mod channels;
 mod clusters;
 mod cut;
+mod layers;
 mod price;
+mod refit;
 mod scores;
+mod seen;
+mod sensitivity;
 mod shared;
+mod surgeon;
 #[cfg(test)]
 mod tests;
 mod widths;

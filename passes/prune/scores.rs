@@ -14,6 +14,11 @@ pub enum Criterion {
     BnScale,
     /// The distance of its weights to those of the other channels.
     GeometricMedian,
+    /// The power of what it adds to the answers of the layers that read it, on samples.
+    Activation,
+    /// What its loss costs the layers that read it when the other channels make up for it as well as they can, on samples
+    /// (optimal brain surgeon).
+    Obs,
     /// By chance, seeded.
     Random,
 }
@@ -29,7 +34,8 @@ pub(super) fn scores(
     let squares = || norms(graph, group, |x| x * x, f64::sqrt);
     match criterion {
         Criterion::L1 => norms(graph, group, f64::abs, |sum| sum),
-        Criterion::L2 => squares(),
+        // The other two are known from samples only.
+        Criterion::L2 | Criterion::Activation | Criterion::Obs => squares(),
         Criterion::BnScale => bn_scales(graph, group).unwrap_or_else(squares),
         Criterion::GeometricMedian => distances(graph, channels, group),
         Criterion::Random => chance(graph, group, seed),

@@ -26,7 +26,15 @@ impl Samples<'_> {
     /// # Errors
     /// Where the engine cannot run the model.
     pub fn answers(&self, model: &Model, most: usize) -> Result<Answers, CalibrateError> {
-        let part = self.part(Part::Calibration);
+        self.answers_on(Part::Calibration, model, most)
+    }
+
+    /// The answers of a model on the first batches of a part, `most` at most.
+    ///
+    /// # Errors
+    /// Where the engine cannot run the model.
+    pub fn answers_on(&self, part: Part, model: &Model, most: usize) -> Result<Answers, CalibrateError> {
+        let part = self.part(part);
         let batches: Vec<usize> = (0..part.len().min(most)).collect();
         let inputs: Vec<Tensors> = (batches.par_iter())
             .map(|&at| Ok(part.get(at)?.into_owned()))
@@ -56,6 +64,30 @@ impl Samples<'_> {
         Ok(noise.into_iter().zip(&wanted.signal).map(share).collect())
     }
 
+    /// How far the answers of another model are: of an output whose rows are the scores of classes the mean
+    /// Kullback-Leibler divergence, in nats; of any other the power of the error as a share of its own. Summed over the
+    /// outputs.
+    ///
+    /// # Errors
+    /// Where the engine cannot run the model.
+    pub fn divergence(&self, wanted: &Answers, model: &Model) -> Result<f64, CalibrateError> {
+        let inputs: Vec<&Tensors> = wanted.runs.iter().map(|(inputs, _)| inputs).collect();
+        let found = self.run_all(model, &inputs)?;
+        let mut total = 0.0;
+        for (output, &signal) in wanted.signal.iter().enumerate() {
+            let pairs = || wanted.runs.iter().zip(&found).map(|((_, a), b)| (&a[output], &b[output]));
+            let scores = pairs().all(|(a, _)| a.rank() == 2 && a.dims().last().is_some_and(|&n| n > 1));
+            let rows: u64 = pairs().map(|(a, _)| a.dims().first().copied().unwrap_or(0)).sum();
+            total += if scores {
+                pairs().map(|(a, b)| relative_entropy(a, b)).sum::<f64>() / rows.max(1) as f64
+            } else {
+                let noise: f64 = pairs().map(|(a, b)| power(a, Some(b))).sum();
+                if signal > 0.0 { noise / signal } else { noise }
+            };
+        }
+        Ok(total)
+    }
+
     /// Runs a model on inputs, side by side.
     fn run_all(&self, model: &Model, inputs: &[&Tensors]) -> Result<Vec<Tensors>, CalibrateError> {
         let each = inputs.len().div_ceil(rayon::current_num_threads().max(1)).max(1);
@@ -67,6 +99,32 @@ impl Samples<'_> {
             .collect::<Result<_, CalibrateError>>()?;
         Ok(runs.into_iter().flatten().collect())
     }
+}
+
+/// The sum of the Kullback-Leibler divergences of the rows of two tensors of scores: probabilities where the rows of the
+/// first are such, else logits.
+fn relative_entropy(a: &TensorData, b: &TensorData) -> f64 {
+    let (Some(x), Some(y)) = (numbers(a), numbers(b)) else { return 0.0 };
+    let width = a.dims().last().map_or(1, |&n| n as usize).max(1);
+    if x.len() != y.len() {
+        return f64::INFINITY;
+    }
+    let is_probability =
+        |row: &[f64]| row.iter().all(|&p| p >= 0.0) && (row.iter().sum::<f64>() - 1.0).abs() < 1e-3;
+    let plain = x.chunks_exact(width).all(is_probability);
+    let logs = |row: &[f64]| -> Vec<f64> {
+        if plain {
+            return row.iter().map(|p| p.max(1e-12).ln()).collect();
+        }
+        let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum = row.iter().map(|v| (v - most).exp()).sum::<f64>().ln() + most;
+        row.iter().map(|v| v - sum).collect()
+    };
+    let row = |(a, b): (&[f64], &[f64])| -> f64 {
+        logs(a).iter().zip(logs(b)).map(|(p, q)| p.exp() * (p - q)).sum()
+    };
+    let sum: f64 = x.chunks_exact(width).zip(y.chunks_exact(width)).map(row).sum();
+    if sum.is_nan() { f64::INFINITY } else { sum.max(0.0) }
 }
 
 /// The sum of the squares of a tensor, or of its differences from another: infinite where they cannot be compared.

@@ -4,4 +4,5 @@ pub mod compensate;
 pub mod descent;
 pub mod histogram;
 pub mod linalg;
+pub mod regression;
 pub mod saturation;

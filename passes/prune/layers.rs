@@ -1,0 +1,163 @@
+//! Layers whose weights are a matrix: what they read, what they make, and how their weights are laid out.
+
+use ndarray::Array2;
+
+use crate::prelude::windows::Window;
+use crate::prelude::*;
+
+/// A `Conv`, `Gemm` or `MatMul` with a constant weight.
+#[derive(Debug, Clone)]
+pub(super) struct Layer {
+    pub node: NodeId,
+    pub input: ValueId,
+    pub output: ValueId,
+    pub weight: ValueId,
+    /// The axis of the weight over which it sums.
+    pub sums: usize,
+    /// The axis of the output channels of the weight, and of the output.
+    pub makes: (usize, usize),
+    pub bias: Bias,
+    kind: Kind,
+}
+
+/// Where a layer adds a number to every output channel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Bias {
+    /// In its third slot: a constant, or nothing yet.
+    Slot(Option<ValueId>),
+    /// In an `Add` that alone reads its result.
+    After(NodeId, usize, ValueId),
+    /// Nowhere.
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Conv,
+    /// `[outputs, inputs]`.
+    Rows,
+    /// `[inputs, outputs]`.
+    Columns,
+}
+
+/// The layers of a graph, in topological order.
+pub(super) fn layers(graph: &Graph) -> anyhow::Result<Vec<Layer>> {
+    Ok(graph.order()?.into_iter().filter_map(|node| Layer::of(graph, node)).collect())
+}
+
+impl Layer {
+    fn of(graph: &Graph, id: NodeId) -> Option<Self> {
+        let node = graph.node(id);
+        let (input, weight) = (graph.node_input(id, 0)?, graph.node_input(id, 1)?);
+        let output = graph.node_output(id, 0)?;
+        let data = graph.constant(weight).filter(|d| d.dtype().has_f64s() && !d.is_empty())?;
+        if graph.constant(input).is_some() {
+            return None;
+        }
+        let one = |name: &str| node.attrs.float(name).is_none_or(|x| x.to_bits() == 1f32.to_bits());
+        let (kind, sums, makes) = if node.is("Conv") && data.rank() >= 3 {
+            (Kind::Conv, 1, (0, 1))
+        } else if node.is("Gemm") && node.attrs.int("transA").unwrap_or(0) == 0 && one("alpha") && one("beta")
+        {
+            let turned = node.attrs.int("transB").unwrap_or(0) != 0;
+            let kind = if turned { Kind::Rows } else { Kind::Columns };
+            (kind, usize::from(turned), (usize::from(!turned), 1))
+        } else if node.is("MatMul") && data.rank() == 2 {
+            (Kind::Columns, 0, (1, usize::MAX))
+        } else {
+            return None;
+        };
+        let outputs = *data.dims().get(makes.0)?;
+        let bias = bias(graph, id, output, outputs);
+        Some(Self { node: id, input, output, weight, sums, makes, bias, kind })
+    }
+
+    /// The axis of the output channels of its output, where its rank is known.
+    pub fn output_axis(&self, facts: &Facts) -> Option<Axis> {
+        let axis =
+            if self.makes.1 == usize::MAX { facts.rank(self.output)?.checked_sub(1)? } else { self.makes.1 };
+        Some(Axis { value: self.output, axis })
+    }
+
+    /// How it looks at its input.
+    pub fn window(&self, graph: &Graph) -> Option<Window> {
+        let dims = graph.constant(self.weight)?.dims();
+        match self.kind {
+            Kind::Conv => Window::of_conv(graph.node(self.node), dims.get(2..)?, dims[1] as usize),
+            _ => Some(Window::of_rows(*dims.get(self.sums)? as usize)),
+        }
+    }
+
+    /// The numbers of its output at some places, all channels of a place one after the other.
+    pub fn answers(&self, (items, dims): (&[f32], &[u64]), places: impl Iterator<Item = usize>) -> Vec<f32> {
+        if self.kind != Kind::Conv {
+            let width = dims.last().map_or(0, |&d| d as usize);
+            return places
+                .flat_map(|at| items.get(at * width..(at + 1) * width).unwrap_or_default())
+                .copied()
+                .collect();
+        }
+        let plane = dims.get(2..).unwrap_or_default().iter().product::<u64>() as usize;
+        let channels = dims.get(1).map_or(0, |&d| d as usize);
+        let at = |place: usize, channel: usize| (place / plane * channels + channel) * plane + place % plane;
+        let row = |place: usize| (0..channels).map(move |channel| (place, channel));
+        places
+            .flat_map(row)
+            .map(|(place, channel)| items.get(at(place, channel)).copied().unwrap_or(0.0))
+            .collect()
+    }
+
+    /// How many neighbours of a row of the matrix belong to one input channel.
+    pub fn each(&self, data: &TensorData) -> usize {
+        match self.kind {
+            Kind::Conv => data.dims()[2..].iter().product::<u64>() as usize,
+            _ => 1,
+        }
+    }
+
+    /// Its weights as a matrix: a row for every output channel, with the inputs of its group.
+    pub fn matrix(&self, data: &TensorData) -> Option<Array2<f64>> {
+        let (dims, items) = (data.dims(), data.to_f64s()?);
+        let outputs = *dims.get(self.makes.0)? as usize;
+        match self.kind {
+            Kind::Columns => {
+                let columns = Array2::from_shape_vec((dims[0] as usize, outputs), items).ok()?;
+                Some(columns.reversed_axes().as_standard_layout().into_owned())
+            }
+            _ => Array2::from_shape_vec((outputs, items.len() / outputs.max(1)), items).ok(),
+        }
+    }
+
+    /// The inverse of [`Layer::matrix`], with the type and dims of a tensor.
+    pub fn tensor(&self, matrix: &Array2<f64>, like: &TensorData) -> Option<TensorData> {
+        let items: Vec<f64> = match self.kind {
+            Kind::Columns => matrix.t().iter().copied().collect(),
+            _ => matrix.iter().copied().collect(),
+        };
+        TensorData::from_f64s(like.dtype(), like.dims(), &items)
+    }
+}
+
+/// Where a number can be added to every output channel, of which there are so many.
+fn bias(graph: &Graph, id: NodeId, output: ValueId, outputs: u64) -> Bias {
+    let own = |value: ValueId| {
+        let data = graph.constant(value).filter(|d| d.dims().iter().filter(|&&n| n > 1).count() <= 1);
+        data.is_some_and(|d| {
+            d.len() as u64 == outputs && d.dtype().has_f64s() && d.dims().last() == Some(&outputs)
+        }) && graph.use_count(value) == 1
+    };
+    if !graph.node(id).is("MatMul") {
+        return match graph.node_input(id, 2) {
+            None => Bias::Slot(None),
+            Some(value) if own(value) => Bias::Slot(Some(value)),
+            Some(_) => Bias::None,
+        };
+    }
+    let [(reader, Some(slot))] = graph.uses(output)[..] else { return Bias::None };
+    match graph.node_input(reader, 1 - slot.min(1)) {
+        Some(value) if graph.node(reader).is("Add") && own(value) && !graph.is_pinned(output) => {
+            Bias::After(reader, 1 - slot.min(1), value)
+        }
+        _ => Bias::None,
+    }
+}
