@@ -6,14 +6,12 @@ use anyhow::{bail, ensure};
 
 use crate::prelude::*;
 
-use super::clusters::{Cluster, makers};
+use super::cut::Cut;
+use super::plan::Plan;
 use super::price::{Price, Unit};
 use super::refit::refit;
-use super::scores::{Criterion, scores};
-use super::seen::{Reader, observe};
-use super::sensitivity::Bench;
-use super::widths::{Room, greedy, uniform};
-use super::{shared, surgeon};
+use super::scores::Criterion;
+use super::shared;
 
 /// Remove channels from every tensor that holds them: a smaller and faster model, not one with zeros.
 ///
@@ -67,6 +65,10 @@ pub struct PruneChannels {
     pub repair: Option<Repair>,
     /// The batches on which `scope: sensitivity` measures, at most.
     pub batches: u32,
+    /// In how many rounds channels go; every round measures and fits anew. By default 2 where less than 0.6 is kept and
+    /// samples are given, else 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iterations: Option<u32>,
     /// The seed of `criterion: random`.
     pub seed: u64,
     /// Accept a model of which nothing can be removed.
@@ -110,13 +112,17 @@ impl Default for PruneChannels {
             groups: BTreeMap::new(),
             repair: None,
             batches: 256,
+            iterations: None,
             seed: 0,
             allow_noop: false,
         }
     }
 }
 
-const ID: &str = "prune-channels";
+pub(super) const ID: &str = "prune-channels";
+
+/// Below this fraction what is measured once no longer holds at the end.
+const DEEP: f64 = 0.6;
 
 /// How far from its target a step may end.
 const TOLERANCE: f64 = 0.02;
@@ -137,76 +143,44 @@ impl Pass for PruneChannels {
     fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
         let (unit, keep) = self.target()?;
         let samples = self.samples(cx)?;
-        let mut summary = Summary::default();
         main_graph(model, cx, &mut |scope, _| shared::part(scope))?;
-        let before = model.clone();
-        let (mut channels, mut groups) = (Channels::default(), Vec::new());
-        main_graph(model, cx, &mut |scope, cx| {
-            channels = Channels::of(scope.graph, scope.facts, &[]);
-            groups = free(scope, cx, &channels, &mut summary);
-            Ok(())
-        })?;
-        let readers = match samples {
-            Some(samples) => observe(&before, &channels, &groups, samples)?,
-            None => BTreeMap::new(),
-        };
-        let scores = groups.iter().map(|group| self.score(&before.graph, &channels, group, &readers));
-        let clusters = Cluster::all(&before.graph, &channels, &groups, &scores.collect::<Vec<_>>());
-        let fixed = self.fixed(&before.graph, &clusters)?;
-        let rooms: Vec<Room> =
-            clusters.iter().zip(fixed).map(|(cluster, keep)| self.room(cluster, keep, cx)).collect();
-        if rooms.iter().all(|room| room.more(0).is_none() && room.down(0) == 0) {
-            ensure!(self.allow_noop, "{}", nothing(&summary));
-            return Ok(summary);
-        }
-        let bench = Bench { pass: ID, before: &before, groups: &groups, readers: &readers };
-        let curves = match samples {
-            Some(samples) if self.sharing(true) == Sharing::Sensitivity => {
-                bench.curves(&clusters, &rooms, cx, (samples, self.batches as usize))?
+        let original = model.clone();
+        let facts = Facts::of(&original.graph, &InferContext::default());
+        let whole = cost_of(&original, unit);
+        let mut summary = Summary::default();
+        let mut gone = Cut::of(ID, []);
+        let rounds = self.iterations.unwrap_or(if keep < DEEP && samples.is_some() { 2 } else { 1 });
+        for round in 1..=rounds {
+            let share = keep.powf(f64::from(round) / f64::from(rounds));
+            let plan = Plan { pass: self, original: &original, samples, unit, target: share * whole };
+            let mut found = Summary::default();
+            let Some(cut) = plan.cut(model, cx, &mut found)? else {
+                ensure!(round > 1 || self.allow_noop, "{}", nothing(&found));
+                summary = if round > 1 { summary } else { found };
+                break;
+            };
+            gone = gone.then(&cut, &original.graph, &facts);
+            summary = Summary { applied: summary.applied.max(found.applied), ..found };
+            if let Some(samples) = samples.filter(|_| self.repairs()) {
+                refit(&original, model, &gone, cx, samples)?;
             }
-            _ => Vec::new(),
-        };
-        let facts = Facts::of(&before.graph, &InferContext::default());
-        let price = Price::of(&before.graph, &facts, &groups, unit);
-        let cost = |gone: &[usize]| price.with(&Cluster::by_group(&clusters, gone, groups.len()));
-        let whole = cost(&vec![0; clusters.len()]);
-        let gone = match self.sharing(samples.is_some()) {
-            Sharing::Uniform => uniform(&rooms, &cost, keep * whole),
-            Sharing::Global => greedy(&rooms, &cost, keep * whole, &|at, old, new| {
-                clusters[at].order[old..new].iter().map(|&(.., score)| score).sum()
-            }),
-            Sharing::Sensitivity => {
-                greedy(&rooms, &cost, keep * whole, &|at, old, new| curves[at].at(new) - curves[at].at(old))
-            }
-        };
-        self.tell(unit, keep, cost(&gone) / whole, &price, cx);
-        let chosen: Vec<(&Cluster, usize)> = clusters.iter().zip(gone.iter().copied()).collect();
-        let cut = bench.cut(&chosen);
-        *model = bench.without(&cut, cx)?;
-        summary.applied = gone.iter().filter(|&&gone| gone > 0).count();
-        if let Some(samples) = samples.filter(|_| summary.applied > 0) {
-            refit(&before, model, &cut, cx, samples)?;
         }
+        tell(unit, keep, cost_of(model, unit) / whole, cx);
         Ok(summary)
     }
 }
 
-/// The groups whose channels may go. The summary says who keeps the others.
-fn free(scope: &Scope<'_>, cx: &PassContext<'_>, channels: &Channels, summary: &mut Summary) -> Vec<Group> {
-    let mut free = Vec::new();
-    for group in &channels.groups {
-        let makers = makers(scope.graph, channels, group);
-        if let Some(reason) = &group.frozen {
-            summary.skip(reason.why);
-        } else if makers.is_empty() {
-            summary.skip("no weight makes its channels");
-        } else if !makers.iter().all(|&node| cx.may_change(scope.graph, &[node])) {
-            summary.skip("the step does not select it");
-        } else {
-            free.push(group.clone());
+/// What a model costs.
+fn cost_of(model: &Model, unit: Unit) -> f64 {
+    let facts = Facts::of(&model.graph, &InferContext::default());
+    let groups: Vec<Group> = match unit {
+        Unit::Channels => {
+            let all = Channels::of(&model.graph, &facts, &[]).groups;
+            all.into_iter().filter(|group| group.frozen.is_none()).collect()
         }
-    }
-    free
+        _ => Vec::new(),
+    };
+    Price::of(&model.graph, &facts, &groups, unit).with(&vec![0; groups.len()])
 }
 
 /// Why nothing can be removed.
@@ -219,6 +193,11 @@ fn nothing(summary: &Summary) -> String {
 }
 
 impl PruneChannels {
+    /// Whether what is left makes up for what is gone.
+    pub(super) fn repairs(&self) -> bool {
+        self.repair != Some(Repair::None)
+    }
+
     /// The samples, where they are used.
     fn samples<'a>(&self, cx: &PassContext<'a>) -> anyhow::Result<Option<&'a Samples<'a>>> {
         let needed = self.repair == Some(Repair::Refit)
@@ -228,42 +207,6 @@ impl PruneChannels {
             _ if needed => cx.samples().map(Some),
             Some(Repair::None) => Ok(None),
             _ => Ok(cx.samples().ok()),
-        }
-    }
-
-    fn sharing(&self, has_samples: bool) -> Sharing {
-        self.scope.unwrap_or(if has_samples { Sharing::Sensitivity } else { Sharing::Uniform })
-    }
-
-    /// The scores of the atoms of a group.
-    fn score(
-        &self,
-        graph: &Graph,
-        channels: &Channels,
-        group: &Group,
-        readers: &BTreeMap<ValueId, Reader>,
-    ) -> Vec<f64> {
-        let by_weights = |criterion| scores(graph, channels, group, criterion, self.seed);
-        match self.criterion.unwrap_or(if readers.is_empty() { Criterion::L2 } else { Criterion::Obs }) {
-            Criterion::Obs => surgeon::scores(group, readers).unwrap_or_else(|| by_weights(Criterion::L2)),
-            Criterion::Activation => {
-                surgeon::powers(group, readers).unwrap_or_else(|| by_weights(Criterion::L2))
-            }
-            criterion => by_weights(criterion),
-        }
-    }
-
-    /// Says where the target was missed, and what was assumed.
-    fn tell(&self, unit: Unit, keep: f64, kept: f64, price: &Price, cx: &mut PassContext<'_>) {
-        if (kept - keep).abs() > TOLERANCE {
-            cx.warnings.push(format!(
-                "`{ID}` keeps {kept:.3} of the {}, not {keep}: {}",
-                unit.name(),
-                "groups that are frozen, rounded or as small as they may get allow no better"
-            ));
-        }
-        if price.assumed {
-            cx.warnings.push(format!("`{ID}` counts open dims as {}", super::price::OPEN));
         }
     }
 
@@ -293,47 +236,19 @@ impl PruneChannels {
             self.max_per_group
         );
         ensure!(self.round_to != Some(0), "`round-to` is 0; it is at least 1");
+        ensure!(self.iterations != Some(0), "`iterations` is 0; it is at least 1");
         ensure!(self.min_channels > 0, "`min-channels` is 0: a group without channels is no group");
         Ok((unit, keep))
     }
-
-    /// The fractions to keep that are given for single clusters.
-    fn fixed(&self, graph: &Graph, clusters: &[Cluster]) -> anyhow::Result<Vec<Option<f64>>> {
-        let mut fixed = vec![None; clusters.len()];
-        for (text, &keep) in &self.groups {
-            ensure!(
-                keep > 0.0 && keep <= 1.0,
-                "`groups` keeps {keep} of `{text}`; it is above 0 and at most 1"
-            );
-            let selector = Selector::parse(text)?;
-            let may_miss = selector.may_miss();
-            let select = Select { only: vec![selector], ignore: Vec::new() };
-            let mut hit = false;
-            for (cluster, fixed) in clusters.iter().zip(&mut fixed) {
-                if cluster.makers.iter().any(|&node| select.allows(graph, &[node])) {
-                    (*fixed, hit) = (Some(keep), true);
-                }
-            }
-            ensure!(hit || may_miss, "`groups`: `{text}` selects no node that makes channels which may go");
-        }
-        Ok(fixed)
-    }
-
-    /// How many atoms of a cluster may go.
-    fn room(&self, cluster: &Cluster, keep: Option<f64>, cx: &PassContext<'_>) -> Room {
-        let multiple = cx.profile.channel_multiple;
-        let round = self.round_to.unwrap_or(if multiple > 1 { multiple } else { 8 }) as usize;
-        let width = cluster.order.len();
-        // Where atoms take different parts of different weights, no number of them is a multiple everywhere.
-        let step = cluster.each.map_or(1, |each| round / gcd(round, each));
-        let least = (self.min_channels as usize).div_ceil(cluster.each.unwrap_or(1).max(1)).max(1);
-        let most = ((width as f64 * self.max_per_group) as usize).min(width.saturating_sub(least));
-        let room = Room { width, step, most, fixed: None };
-        let fixed = keep.map(|keep| room.down((width as f64 * (1.0 - keep)).round() as usize));
-        Room { fixed, ..room }
-    }
 }
 
-fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
+/// Says where the target was missed.
+fn tell(unit: Unit, keep: f64, kept: f64, cx: &mut PassContext<'_>) {
+    if (kept - keep).abs() > TOLERANCE {
+        cx.warnings.push(format!(
+            "`{ID}` keeps {kept:.3} of the {}, not {keep}: {}",
+            unit.name(),
+            "groups that are frozen, rounded or as small as they may get allow no better"
+        ));
+    }
 }

@@ -30,6 +30,22 @@ impl Cut {
         Self { pass, gone }
     }
 
+    /// What goes with this and then with another, which counts what is left; in indices of the graph before both.
+    pub fn then(&self, next: &Self, before: &Graph, facts: &Facts) -> Self {
+        let mut gone = self.gone.clone();
+        for (axis, indices) in &next.gone {
+            if !before.contains_value(axis.value) {
+                continue;
+            }
+            let size = channels::elements(facts, *axis).unwrap_or(0);
+            let left = self.kept(*axis, u64::from(size));
+            let all = gone.entry(*axis).or_default();
+            all.extend(indices.iter().filter_map(|&i| left.get(i as usize)));
+            all.sort_unstable();
+        }
+        Self { pass: self.pass, gone }
+    }
+
     /// The indices of an axis that go.
     pub fn gone(&self, axis: Axis) -> &[u32] {
         self.gone.get(&axis).map(Vec::as_slice).unwrap_or_default()

@@ -5,6 +5,7 @@ pub mod channels;
 mod clusters;
 mod cut;
 mod layers;
+mod plan;
 mod price;
 mod refit;
 mod scores;

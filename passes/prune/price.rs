@@ -97,6 +97,12 @@ impl Price {
         Self { terms, assumed: sizes.assumed }
     }
 
+    /// The same, and something that stays.
+    pub fn and(mut self, more: f64) -> Self {
+        self.terms.push(Term { times: more, axes: Vec::new() });
+        self
+    }
+
     /// With so many atoms of every group gone.
     pub fn with(&self, gone: &[usize]) -> f64 {
         let size = |(size, shares): &(f64, Vec<(usize, f64)>)| {

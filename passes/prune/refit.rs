@@ -108,18 +108,18 @@ impl Fitted {
         }
         let Some(fitted) = self.layer.tensor(&matrix, &data) else { return Ok(false) };
         scope.set_constant_and_type(self.layer.weight, fitted);
-        self.store_bias(scope, &data, bias)?;
+        self.store_bias(scope, &data, &bias)?;
         Ok(true)
     }
 
-    fn store_bias(&self, scope: &mut Scope<'_>, weight: &TensorData, bias: Vec<f64>) -> anyhow::Result<()> {
+    fn store_bias(&self, scope: &mut Scope<'_>, weight: &TensorData, bias: &[f64]) -> anyhow::Result<()> {
         let lost = || anyhow::anyhow!("a bias is no float tensor");
         match self.layer.bias {
             Bias::None => {}
             Bias::Slot(None) => {
                 let name = format!("{}_bias", scope.graph.value(self.layer.weight).name);
                 let data =
-                    TensorData::from_f64s(weight.dtype(), &[bias.len() as u64], &bias).ok_or_else(lost)?;
+                    TensorData::from_f64s(weight.dtype(), &[bias.len() as u64], bias).ok_or_else(lost)?;
                 let value = scope.add_constant(&name, data)?;
                 scope.feed(self.layer.node, 2, value)?;
             }
@@ -129,7 +129,7 @@ impl Fitted {
                 // The answers hold the bias of a slot already.
                 let after = matches!(self.layer.bias, Bias::After(..));
                 let sum = |(old, new): (&f64, &f64)| if after { old + new } else { *new };
-                let items: Vec<f64> = before.iter().zip(&bias).map(sum).collect();
+                let items: Vec<f64> = before.iter().zip(bias).map(sum).collect();
                 let data = TensorData::from_f64s(old.dtype(), old.dims(), &items).ok_or_else(lost)?;
                 scope.set_constant_and_type(value, data);
             }
