@@ -1,6 +1,5 @@
 //! Storing the weight and the bias of a layer as integers.
 
-use crate::prelude::saturation::Overflows;
 use crate::prelude::*;
 
 use super::codes::{Rows, bounds, integers, nearest, usable};
@@ -29,8 +28,10 @@ const LIMIT: i8 = i8::MAX;
 pub(super) struct StoredLayer {
     /// Bytes of weight and bias.
     pub bytes: u64,
+    /// How the weight is quantized.
+    pub weight: WeightReport,
     /// The pairs that would have overflowed 16 bits, and do not.
-    pub overflows: Option<Overflows>,
+    pub pairs: Option<PairReport>,
 }
 
 /// What is known of a layer when its weight is stored.
@@ -77,7 +78,15 @@ impl Storage {
         let steps = &rounded.steps;
         let weight_bytes =
             self.weight(scope, placer, (layer.node, weight), (&rows, &rounded.codes), (steps, by_channel))?;
-        let mut stored = StoredLayer { bytes: weight_bytes, overflows: rounded.overflows };
+        let scales = steps.iter().take(if by_channel { steps.len() } else { 1 }).map(|&s| f64::from(s));
+        let weight = WeightReport::of(scales).reaching(&rows.reaches());
+        let pairs = rounded.overflows.zip(rounded.left).map(|(before, left)| PairReport {
+            pairs: before.pairs,
+            before: before.overflowing,
+            after: left.overflowing,
+            widened: rounded.widened,
+        });
+        let mut stored = StoredLayer { bytes: weight_bytes, weight, pairs };
         if factors.is_some() {
             unclip(placer.pass, scope, layer)?;
         }
@@ -167,8 +176,7 @@ const BIAS: usize = 2;
 
 /// The step of every row: its largest magnitude is the largest code. One for all where channels are not told apart.
 fn steps(rows: &Rows, limit: i64, by_channel: bool) -> Vec<f32> {
-    let largest: Vec<f64> =
-        rows.items.iter().map(|row| row.iter().fold(0f64, |m, x| m.max(x.abs()))).collect();
+    let largest = rows.reaches();
     let overall = largest.iter().copied().fold(0.0, f64::max);
     largest.iter().map(|&one| usable(if by_channel { one } else { overall } / limit as f64)).collect()
 }

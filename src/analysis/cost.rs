@@ -6,7 +6,7 @@ use super::calc::Calc;
 use super::expr::{Bindings, Expr};
 use super::facts::Facts;
 use super::rules::einsum_labels;
-use crate::ir::{AttrValue, DType, Graph, NodeId, Origin, TensorData, ValueId};
+use crate::ir::{AttrValue, DType, Graph, Node, NodeId, Origin, TensorData, ValueId};
 
 /// Sizes for the symbols that inference left.
 #[derive(Debug, Clone, Default)]
@@ -86,14 +86,18 @@ pub fn parameters(graph: &Graph) -> Parameters {
 
 /// The multiply-accumulates of one node: 0 for an operator that is not made of them, `None` where dims are unknown.
 ///
-/// Counted are convolutions, matrix products, `Einsum` and `Attention`; an `If` counts as its dearer branch. A loop whose
+/// Counted are convolutions, matrix products (onnxruntime's `MatMulNBits` too), `Einsum` and `Attention`; an `If` counts as its dearer branch. A loop whose
 /// body has any is unknown.
 pub fn node_macs(graph: &Graph, facts: &Facts, sizes: &Sizes, id: NodeId) -> Option<u64> {
     let node = graph.node(id);
+    let site = Site { graph, facts, sizes, id };
+    if is_n_bits(node) {
+        let columns = u64::try_from(node.attrs.int("N")?).ok()?;
+        return sizes.product(site.shape(0)?)?.checked_mul(columns);
+    }
     if !node.op.domain.is_empty() {
         return Some(0);
     }
-    let site = Site { graph, facts, sizes, id };
     match &*node.op.name {
         "Conv" | "ConvInteger" | "DeformConv" => site.convolution(1),
         "QLinearConv" => site.convolution(3),
@@ -117,6 +121,11 @@ pub fn node_macs(graph: &Graph, facts: &Facts, sizes: &Sizes, id: NodeId) -> Opt
         _ if node.attrs.graphs().any(has_macs) => None,
         _ => Some(0),
     }
+}
+
+/// Whether a node is onnxruntime's product with a weight of few bits.
+fn is_n_bits(node: &Node) -> bool {
+    &*node.op.domain == "com.microsoft" && &*node.op.name == "MatMulNBits"
 }
 
 /// A node whose cost is asked for.
@@ -195,7 +204,9 @@ fn has_macs(graph: &Graph) -> bool {
         "QLinearMatMul",
     ];
     graph.nodes().map(|n| graph.node(n)).any(|node| {
-        (node.op.domain.is_empty() && COUNTED.contains(&&*node.op.name)) || node.attrs.graphs().any(has_macs)
+        (node.op.domain.is_empty() && COUNTED.contains(&&*node.op.name))
+            || is_n_bits(node)
+            || node.attrs.graphs().any(has_macs)
     })
 }
 

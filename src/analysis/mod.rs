@@ -9,6 +9,7 @@ mod expr;
 mod fact;
 mod facts;
 mod infer;
+pub mod quantized;
 mod rules;
 mod sequence;
 #[cfg(test)]
