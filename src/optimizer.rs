@@ -3,7 +3,7 @@
 use crate::calibrate::Samples;
 use crate::engine::{Bindings, Engine};
 use crate::ir::{Model, TensorData};
-use crate::pipeline::{self, PipelineError, RunOptions};
+use crate::pipeline::{self, KeepStage, PipelineError, RunOptions};
 use crate::recipe::Recipe;
 use crate::report::Report;
 
@@ -16,6 +16,7 @@ pub struct Optimizer<'a> {
     bindings: Bindings,
     opset: Option<i64>,
     progress: Option<&'a mut dyn FnMut(&str)>,
+    stages: Option<&'a mut KeepStage<'a>>,
 }
 
 impl<'a> Optimizer<'a> {
@@ -29,6 +30,7 @@ impl<'a> Optimizer<'a> {
             bindings: Bindings::new(),
             opset: None,
             progress: None,
+            stages: None,
         }
     }
 
@@ -74,6 +76,13 @@ impl<'a> Optimizer<'a> {
         self
     }
 
+    /// Is given the model after every step, to keep it.
+    #[must_use]
+    pub fn stages(mut self, keep: &'a mut KeepStage<'a>) -> Self {
+        self.stages = Some(keep);
+        self
+    }
+
     /// A model with its dims bound as [`Optimizer::run`] binds them, and the sizes: what samples have to suit.
     ///
     /// # Errors
@@ -96,6 +105,7 @@ impl<'a> Optimizer<'a> {
             bindings: self.bindings,
             opset: self.opset,
             progress: self.progress,
+            stages: self.stages,
         };
         let (model, log) = pipeline::run(original, &self.recipe, options)?;
         let report = Report::new(original, &model, &self.recipe.name, log);

@@ -1,6 +1,8 @@
 //! The command line does what it says.
 #![allow(missing_docs, clippy::unwrap_used, clippy::default_trait_access)]
 
+#[path = "cli/beside.rs"]
+mod beside;
 #[cfg(unix)]
 #[path = "cli/metrics.rs"]
 mod metrics;

@@ -83,6 +83,10 @@ impl Pass for ConvertFloat16 {
         true
     }
 
+    fn uses_samples(&self) -> bool {
+        true
+    }
+
     fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
         if let Some(unknown) = self.keep_ops.iter().find(|op| !cx.target.supports(op)) {
             let opset = cx.target.opset("").unwrap_or(1);

@@ -209,6 +209,13 @@ pub(super) fn nibble(code: f64) -> u8 {
 }
 
 impl Gridded {
+    /// What the report says of it.
+    pub fn told(&self, layout: &Layout, rows: &Rows) -> WeightReport {
+        let grids = if layout.scales == Scales::Tensor { &self.grids[..1] } else { &self.grids[..] };
+        let scales = grids.iter().flat_map(|grid| grid.steps.iter().copied());
+        WeightReport::of(scales).reaching(&rows.reaches())
+    }
+
     /// Every weight at its nearest code on the grids.
     pub fn nearest(rows: &Rows, grids: Vec<RowGrid>, blocks: &[usize]) -> Self {
         let row = |(items, grid): (&Vec<f64>, &RowGrid)| {

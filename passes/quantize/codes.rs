@@ -92,6 +92,11 @@ impl Rows {
         Self { dims: self.dims.clone(), axis: self.axis, items: rows.collect() }
     }
 
+    /// The largest magnitude of every row.
+    pub fn reaches(&self) -> Vec<f64> {
+        self.items.iter().map(|row| row.iter().fold(0f64, |m, x| m.max(x.abs()))).collect()
+    }
+
     /// The inverse of [`Rows::of`], for codes.
     pub fn scatter(&self, rows: &[Vec<i32>]) -> Vec<i32> {
         scatter(&self.dims, self.axis, rows)

@@ -1,7 +1,9 @@
-//! How far the results of layers are from the original's.
+//! How far the results of layers are from the original's, and what their ranges leave out.
 
 use crate::prelude::windows::floats;
 use crate::prelude::*;
+
+use super::told::{Line, Range};
 
 /// A value of the original, and where its numbers are now.
 pub(super) struct Pair {
@@ -13,33 +15,79 @@ pub(super) struct Pair {
     pub factors: Option<(usize, Vec<f64>)>,
 }
 
-/// The power of a value and of its error.
-struct Judge<'p> {
-    pair: &'p Pair,
-    signal: f64,
-    noise: f64,
+/// What looks at a value of both models.
+enum Judge<'p> {
+    /// The power of the value and of its error.
+    Noise { pair: &'p Pair, signal: f64, noise: f64 },
+    /// How many numbers of the original lie outside a range, and of how many.
+    Outside { range: &'p Range, outside: u64, all: u64 },
 }
 
 impl Judge<'_> {
     fn see(&mut self, seen: &[&TensorData]) -> Result<(), String> {
-        let (Some(wanted), Some(found)) = (floats(seen[0]), floats(seen[1])) else {
-            return Err("neither float32 nor float16".to_owned());
-        };
-        let dims = seen[0].dims();
-        let inner = |axis: usize| dims.iter().skip(axis + 1).product::<u64>().max(1) as usize;
-        let factors = self.pair.factors.as_ref().map(|(axis, f)| (inner(*axis), f));
-        for (at, (&a, &b)) in wanted.iter().zip(&found).enumerate() {
-            let factor = factors.map_or(1.0, |(inner, f)| f[at / inner % f.len()]);
-            let (a, b) = (f64::from(a), f64::from(b) * factor);
-            self.signal += a * a;
-            self.noise += (a - b).powi(2);
+        match self {
+            Self::Noise { pair, signal, noise } => {
+                let (s, n) = powers(pair, seen)?;
+                *signal += s;
+                *noise += n;
+            }
+            Self::Outside { range, outside, all } => {
+                let (found, of) = range.outside(seen[0]).ok_or("neither float32 nor float16")?;
+                *outside += found;
+                *all += of;
+            }
         }
         Ok(())
     }
 }
 
+/// The power of a value, and of its error.
+fn powers(pair: &Pair, seen: &[&TensorData]) -> Result<(f64, f64), String> {
+    let (Some(wanted), Some(found)) = (floats(seen[0]), floats(seen[1])) else {
+        return Err("neither float32 nor float16".to_owned());
+    };
+    let dims = seen[0].dims();
+    let inner = |axis: usize| dims.iter().skip(axis + 1).product::<u64>().max(1) as usize;
+    let factors = pair.factors.as_ref().map(|(axis, f)| (inner(*axis), f));
+    let (mut signal, mut noise) = (0.0, 0.0);
+    for (at, (&a, &b)) in wanted.iter().zip(&found).enumerate() {
+        let factor = factors.map_or(1.0, |(inner, f)| f[at / inner % f.len()]);
+        let (a, b) = (f64::from(a), f64::from(b) * factor);
+        signal += a * a;
+        noise += (a - b).powi(2);
+    }
+    Ok((signal, noise))
+}
+
 /// Batches that are judged by: more say the same.
 const ENOUGH: usize = 32;
+
+/// Tells of every layer how far its result is from the original's on the samples, and how much of its activations lies
+/// outside their ranges; one pair for each layer.
+pub(super) fn judge(
+    (before, after): (&Model, &Model),
+    lines: &mut [Line],
+    pairs: &[Pair],
+    samples: &Samples<'_>,
+) -> anyhow::Result<()> {
+    // Layers share activations.
+    let mut ranges: Vec<Range> = Vec::new();
+    for range in lines.iter().flat_map(|line| &line.ranges) {
+        if !ranges.contains(range) {
+            ranges.push(range.clone());
+        }
+    }
+    let (ratios, shares) = look((before, after), pairs, &ranges, samples)?;
+    for (line, sqnr_db) in lines.iter_mut().zip(ratios) {
+        line.told.sqnr_db = sqnr_db;
+    }
+    for line in lines {
+        for (range, told) in line.ranges.iter().zip(&mut line.told.activations) {
+            told.saturated = ranges.iter().position(|r| r == range).and_then(|at| shares[at]);
+        }
+    }
+    Ok(())
+}
 
 /// The signal to noise ratio of every pair on the samples, in dB; `None` where both are equal, or all is zero.
 pub(super) fn ratios(
@@ -47,14 +95,41 @@ pub(super) fn ratios(
     after: &Model,
     pairs: &[Pair],
     samples: &Samples<'_>,
-) -> anyhow::Result<Vec<Option<f64>>> {
-    if pairs.is_empty() {
-        return Ok(Vec::new());
-    }
-    let (old, new): (Vec<_>, Vec<_>) = pairs.iter().map(|p| (p.before, p.after)).unzip();
-    let mut judges: Vec<_> = pairs.iter().map(|pair| Judge { pair, signal: 0.0, noise: 0.0 }).collect();
+) -> anyhow::Result<Found> {
+    Ok(look((before, after), pairs, &[], samples)?.0)
+}
+
+/// What was found of every pair, or of every range.
+type Found = Vec<Option<f64>>;
+
+/// Ratios of pairs, and shares of the numbers of the original outside ranges.
+fn look(
+    (before, after): (&Model, &Model),
+    pairs: &[Pair],
+    ranges: &[Range],
+    samples: &Samples<'_>,
+) -> anyhow::Result<(Found, Found)> {
+    let mut judges: Vec<_> =
+        pairs.iter().map(|pair| Judge::Noise { pair, signal: 0.0, noise: 0.0 }).collect();
+    judges.extend(ranges.iter().map(|range| Judge::Outside { range, outside: 0, all: 0 }));
+    // Ranges are of the original alone: any value of the result is looked at beside.
+    let Some(&any) = after.graph.outputs().first().filter(|_| !judges.is_empty()) else {
+        return Ok((vec![None; pairs.len()], vec![None; ranges.len()]));
+    };
+    let old: Vec<ValueId> = pairs.iter().map(|p| p.before).chain(ranges.iter().map(|r| r.value)).collect();
+    let new: Vec<ValueId> = pairs.iter().map(|p| p.after).chain(ranges.iter().map(|_| any)).collect();
     let taps = [Tap { model: before, values: &old }, Tap { model: after, values: &new }];
     samples.few(ENOUGH).observe_all(&taps, &mut judges, Judge::see)?;
-    let ratio = |judge: Judge<'_>| 10.0 * (judge.signal / judge.noise).log10();
-    Ok(judges.into_iter().map(|judge| Some(ratio(judge)).filter(|r| r.is_finite())).collect())
+    let (mut ratios, mut shares) = (Vec::new(), Vec::new());
+    for judge in judges {
+        match judge {
+            Judge::Noise { signal, noise, .. } => {
+                ratios.push(Some(10.0 * (signal / noise).log10()).filter(|r| r.is_finite()));
+            }
+            Judge::Outside { outside, all, .. } => {
+                shares.push((all > 0).then(|| outside as f64 / all as f64));
+            }
+        }
+    }
+    Ok((ratios, shares))
 }

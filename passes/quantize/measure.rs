@@ -79,6 +79,10 @@ impl Observed {
 pub(super) struct Measurement {
     /// How every quantized value is rounded.
     pub scales: BTreeMap<ValueId, Scale>,
+    /// What the samples show of it.
+    pub shown: BTreeMap<ValueId, SeenReport>,
+    /// The range in which its readers tell numbers apart, where all of them say so.
+    pub told_apart: BTreeMap<ValueId, (f64, f64)>,
     /// What weights are multiplied with, where it was asked for.
     inputs: Arc<BTreeMap<Key, Inputs>>,
 }
@@ -164,15 +168,17 @@ impl Ranges {
                 seen.join(range);
             }
         }
-        let mut scales = BTreeMap::new();
+        let mut found = Measurement { inputs: Arc::clone(&observed.inputs), ..Measurement::default() };
         for (&value, point) in &plan.points {
             let Some(seen) = all.get_mut(&value) else { continue };
             if let Some(range) = told_apart(graph, value, point) {
                 seen.cut(range);
+                found.told_apart.insert(value, range);
             }
-            scales.insert(value, self.scale(graph, plan, rows, (value, point, seen)));
+            found.shown.insert(value, seen.report());
+            found.scales.insert(value, self.scale(graph, plan, rows, (value, point, seen)));
         }
-        Measurement { scales, inputs: Arc::clone(&observed.inputs) }
+        found
     }
 
     /// How a value is rounded.

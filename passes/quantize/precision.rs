@@ -1,6 +1,5 @@
 //! Float, 16 or 8 bits for every layer, as cheap as a budget allows.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use anyhow::{bail, ensure};
@@ -8,11 +7,13 @@ use anyhow::{bail, ensure};
 use crate::prelude::*;
 
 use super::assignment::{Assignment, Form, chain, first_passing, predicted};
+use super::fidelity::judge;
 use super::measure::Observed;
 use super::quantized::undo_or_refuse;
-use super::sensitivity::{Bench, Known};
+use super::sensitivity::{Bench, Known, decibels};
 use super::r#static::{Choice, QuantizeStatic};
 use super::stays::entry;
+use super::told::Line;
 
 /// Quantize each layer as far as a budget allows: int8, 16-bit activations with 8-bit weights, or float.
 ///
@@ -100,18 +101,12 @@ impl Pass for AssignPrecision {
             drop_what_does_not_run(&mut bench, cx, samples)?;
         }
         let known = bench.measure(cx, samples, self.samples as usize)?;
-        let found = self.find(&bench, &known, cx, samples)?;
-        let lines = bench.apply(model, cx, &found, &mut summary)?;
+        let (found, assignments) = self.find(&bench, &known, cx, samples)?;
+        summary.assignments = assignments;
+        let mut lines = bench.apply(model, cx, &found, &mut summary)?;
+        judge((&base, model), &mut lines, &[], samples)?;
         summary.applied = lines.len();
-        let mut lines: BTreeMap<NodeId, LayerReport> = lines.into_iter().collect();
-        for (&node, known) in bench.layers.iter().zip(&known) {
-            let line = lines.remove(&node).unwrap_or_else(|| {
-                summary.skip(RAISED);
-                let line = entry(&base.graph, node);
-                LayerReport { form: "float".to_owned(), note: Some(RAISED.to_owned()), ..line }
-            });
-            summary.layers.push(LayerReport { sqnr_db: alone(known), ..line });
-        }
+        tell(&bench, (&known, &found), lines, &mut summary);
         Ok(summary)
     }
 }
@@ -121,8 +116,22 @@ const RAISED: &str = "quantized, it would cost more than the budget allows";
 
 /// The signal to noise ratio of the worst output with only this layer in its first form, in dB.
 fn alone(known: &Known) -> Option<f64> {
-    let noise = known.forms.first()?.noise.iter().copied().fold(0.0, f64::max);
-    Some(-10.0 * noise.log10()).filter(|db| db.is_finite())
+    decibels(known.forms.first()?.noise.iter().copied().fold(0.0, f64::max))
+}
+
+/// Tells what became of every layer, in the order of the model.
+fn tell(bench: &Bench<'_>, (known, found): (&[Known], &Assignment), lines: Vec<Line>, summary: &mut Summary) {
+    let mut lines: BTreeMap<NodeId, LayerReport> =
+        lines.into_iter().map(|line| (line.node, line.told)).collect();
+    for ((&node, known), &form) in bench.layers.iter().zip(known).zip(found) {
+        let line = lines.remove(&node).unwrap_or_else(|| {
+            summary.skip(RAISED);
+            let line = entry(&bench.base.graph, node);
+            LayerReport { form: "float".to_owned(), note: Some(RAISED.to_owned()), ..line }
+        });
+        let forms = bench.forms_told(known, form);
+        summary.layers.push(LayerReport { sqnr_db: alone(known), forms, ..line });
+    }
 }
 
 /// Makes ready to quantize the layers of a model in some ways.
@@ -230,43 +239,44 @@ impl AssignPrecision {
             .collect())
     }
 
-    /// The cheapest assignment that meets the budget.
+    /// The cheapest assignment that meets the budget, and what was considered.
     fn find(
         &self,
         bench: &Bench<'_>,
         known: &[Known],
         cx: &mut PassContext<'_>,
         samples: &Samples<'_>,
-    ) -> anyhow::Result<Assignment> {
+    ) -> anyhow::Result<(Assignment, Vec<AssignmentReport>)> {
         let forms: Vec<Vec<Form>> = known.iter().map(|known| known.forms.clone()).collect();
         let all = chain(&forms);
         let limit = self.budget.sqnr.map_or(f64::INFINITY, |db| 10f64.powf(-db / 10.0));
         let guess = all.iter().position(|assignment| predicted(&forms, assignment) <= limit);
-        let nearest = RefCell::new((0, Vec::new()));
+        // What was measured of those that were built, and what of the budget they do not keep.
+        let mut tried: BTreeMap<usize, (f64, Vec<String>)> = BTreeMap::new();
         let at = first_passing(all.len(), guess.unwrap_or(all.len()), |at| {
             let (model, _) = bench.candidate(cx, &all[at])?;
-            let mut unmet = Vec::new();
-            if self.budget.needs_loss() {
-                unmet = self.budget.unmet_by(&samples.loss(bench.base, &model)?);
-            }
+            let loss = samples.loss(bench.base, &model)?;
+            let mut unmet = self.budget.unmet_by(&loss);
             if unmet.is_empty() {
                 unmet = self.judge_metrics(&model, cx)?;
             }
-            let mut nearest = nearest.borrow_mut();
             let met = unmet.is_empty();
-            if !met && at >= nearest.0 {
-                *nearest = (at, unmet);
-            }
+            tried.insert(at, (loss.sqnr_db(), unmet));
             Ok::<_, anyhow::Error>(met)
         })?;
-        let (_, unmet) = nearest.into_inner();
         if !bench.layers.is_empty() && all[at].iter().all(|&form| bench.is_float(form)) {
             cx.warnings.push(format!(
                 "nothing but float for every layer meets the budget of `{ID}`: with the least change that was tried, {}",
-                unmet.join("; ")
+                tried.values().rev().find(|(_, unmet)| !unmet.is_empty()).map_or_else(String::new, |(_, u)| u.join("; "))
             ));
         }
-        Ok(all[at].clone())
+        let mut told = bench.assignments_told(&forms, &all);
+        for (at, (db, unmet)) in tried {
+            told[at].measured_db = Some(db).filter(|db| db.is_finite());
+            told[at].meets = Some(unmet.is_empty());
+        }
+        told[at].chosen = true;
+        Ok((all[at].clone(), told))
     }
 
     /// What metrics of a model do not keep.

@@ -2,6 +2,7 @@
 
 use crate::prelude::*;
 
+use super::imported::layers;
 use super::pairs::Editor;
 
 /// Store the weights of a model that was trained with fake quantization as integers, and put its `QuantizeLinear` and
@@ -93,6 +94,7 @@ impl Pass for ImportQat {
             }
         }
         if total.applied > 0 {
+            total.layers = layers(&model.graph, &result.graph);
             *model = result;
         }
         Ok(total)

@@ -34,6 +34,10 @@ pub(super) struct Rounded {
     pub shifts: Vec<f64>,
     /// The pairs that would have overflowed 16 bits, had every weight gone to its nearest code.
     pub overflows: Option<Overflows>,
+    /// The pairs that can overflow as the weights are rounded.
+    pub left: Option<Overflows>,
+    /// The most that the step of a row was widened for it.
+    pub widened: f64,
 }
 
 /// What rows are rounded to.
@@ -92,11 +96,18 @@ impl Steps {
             steps: Vec::new(),
             shifts: Vec::new(),
             overflows: self.pairs.as_ref().map(|order| self.overflows(rows, order)),
+            left: self.pairs.as_ref().map(|_| Overflows::default()),
+            widened: 1.0,
         };
         for (row, (codes, wider, _)) in chosen.into_iter().enumerate() {
             let step = (f64::from(self.by_row[row]) * wider) as f32;
             let lost = |((w, &q), m): ((&f64, &i32), &f64)| (w - f64::from(q) * f64::from(step)) * m;
             rounded.shifts.push(rows.items[row].iter().zip(&codes).zip(&means[row / each]).map(lost).sum());
+            rounded.widened = rounded.widened.max(wider);
+            if let Some((order, left)) = self.pairs.as_ref().zip(rounded.left.as_mut()) {
+                let line: Vec<i8> = order.iter().map(|&at| codes[at] as i8).collect();
+                *left = left.plus(Overflows::of([&line[..]], Codes::ALL));
+            }
             rounded.codes.push(codes);
             rounded.steps.push(step);
         }

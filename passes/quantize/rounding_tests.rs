@@ -29,6 +29,9 @@ fn pairs_fit_and_rows_without_overflow_keep_their_step() {
         "1.0 with 0.9; the second row differs in sign"
     );
     assert!(made.codes.iter().all(|codes| worst_pair(codes, &order) <= 128), "{:?}", made.codes);
+    let left = made.left.unwrap();
+    assert_eq!((left.pairs, left.overflowing), (6, 0), "counted on the codes that were stored");
+    assert!(made.widened > 1.1);
     assert!(
         made.steps[0] > on.by_row[0] * 1.1,
         "clipping a pair of 240 to 128 would cost more than a wider step"

@@ -24,6 +24,8 @@ pub(super) struct Seen {
     histograms: Vec<Histogram>,
     /// The moving average of the ranges of batches.
     average: Option<(f64, f64)>,
+    /// The range of all channels, before any was chosen.
+    whole: (f64, f64),
 }
 
 /// How a value is quantized: `code = round(x / (grid.scale · factor of its channel)) + grid.zero_point`.
@@ -54,7 +56,8 @@ impl Seen {
     /// Nothing seen yet.
     pub fn new(axis: Option<usize>, calibrator: Calibrator) -> Self {
         let (lows, highs, squares) = (Vec::new(), Vec::new(), Vec::new());
-        Self { axis, lows, highs, squares, count: 0, calibrator, histograms: Vec::new(), average: None }
+        let (histograms, whole) = (Vec::new(), (0.0, 0.0));
+        Self { axis, lows, highs, squares, count: 0, calibrator, histograms, average: None, whole }
     }
 
     /// Looks at one more tensor.
@@ -108,6 +111,7 @@ impl Seen {
 
     /// Chooses the range, now that everything was seen. The numbers themselves are forgotten.
     pub fn settle(&mut self, levels: u32, percentile: f64, symmetric: bool) {
+        self.whole = self.range();
         self.widen();
         if let Some(range) = self.average.filter(|_| self.calibrator == Calibrator::MovingAverage) {
             self.cut(range);
@@ -136,6 +140,13 @@ impl Seen {
     /// The range of all channels together.
     pub fn range(&self) -> (f64, f64) {
         (self.lows.iter().copied().fold(0.0, f64::min), self.highs.iter().copied().fold(0.0, f64::max))
+    }
+
+    /// What was seen of all channels together, whatever range was chosen.
+    pub fn report(&self) -> SeenReport {
+        let count = self.count * self.lows.len() as u64;
+        let rms = (self.squares.iter().sum::<f64>() / count.max(1) as f64).sqrt();
+        SeenReport { low: self.whole.0, high: self.whole.1, rms }
     }
 
     /// Widens the range to that of another value.

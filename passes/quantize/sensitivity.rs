@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use crate::prelude::*;
 
-use super::assignment::{Assignment, Form};
+use super::assignment::{Assignment, Form, predicted};
 use super::measure::Observed;
 use super::place::Placer;
 use super::r#static::Choice;
 use super::stays::entry;
+use super::told::Line;
 
 /// How many times longer a multiply-accumulate of float32 takes than one of 8 bits: as many as it is wider.
 const WIDTH: f64 = 32.0;
@@ -49,7 +50,7 @@ impl Bench<'_> {
         cx: &mut PassContext<'_>,
         assignment: &Assignment,
         summary: &mut Summary,
-    ) -> anyhow::Result<Vec<(NodeId, LayerReport)>> {
+    ) -> anyhow::Result<Vec<Line>> {
         let mut placer = Placer::new(self.pass);
         let mut lines = Vec::new();
         for (form, (choice, seen)) in self.forms.iter().enumerate().rev() {
@@ -61,8 +62,7 @@ impl Bench<'_> {
             require_opset(model, choice.opset(), cx);
             main_graph(model, cx, &mut |scope, cx| {
                 let planned = choice.plan(scope, cx, (Some(&only), seen), summary)?;
-                let made = choice.apply(scope, &mut placer, &planned)?;
-                lines.extend(planned.0.layers.iter().zip(made).map(|(layer, (line, _))| (layer.node, line)));
+                lines.extend(choice.apply(scope, &mut placer, &planned)?);
                 Ok(())
             })?;
         }
@@ -74,7 +74,7 @@ impl Bench<'_> {
         &self,
         cx: &PassContext<'_>,
         assignment: &Assignment,
-    ) -> anyhow::Result<(Model, Vec<(NodeId, LayerReport)>)> {
+    ) -> anyhow::Result<(Model, Vec<Line>)> {
         let mut model = self.base.clone();
         let mut own = PassContext::with_kernels(&model);
         own.select.clone_from(&cx.select);
@@ -100,7 +100,7 @@ impl Bench<'_> {
                 assignment[at] = form;
                 let (model, lines) = self.candidate(cx, &assignment)?;
                 known.forms.push(Form { cost: 0.0, noise: samples.noise(&answers, &model)? });
-                known.bytes.push(lines.first().map_or(whole, |(_, line)| line.bytes_after));
+                known.bytes.push(lines.first().map_or(whole, |line| line.told.bytes_after));
             }
             known.forms.push(Form { cost: 0.0, noise: vec![0.0; self.base.graph.outputs().len()] });
             known.bytes.push(whole);
@@ -129,4 +129,52 @@ impl Bench<'_> {
             }
         }
     }
+
+    /// What options call a form.
+    fn name_of(&self, form: usize) -> &'static str {
+        match self.forms.get(form).map(|(choice, _)| choice.ranges.dtype.bits()) {
+            None => "float",
+            Some(16) => "int16",
+            Some(_) => "int8",
+        }
+    }
+
+    /// What the report says of the forms of a layer.
+    pub fn forms_told(&self, known: &Known, chosen: usize) -> Vec<FormReport> {
+        let told = |(at, form): (usize, &Form)| FormReport {
+            form: self.name_of(at).to_owned(),
+            cost: form.cost / WHOLE,
+            sqnr_db: decibels(form.noise.iter().copied().fold(0.0, f64::max)),
+            chosen: at == chosen,
+        };
+        known.forms.iter().enumerate().map(told).collect()
+    }
+
+    /// What the report says of assignments, each compared with the one before.
+    pub fn assignments_told(&self, forms: &[Vec<Form>], all: &[Assignment]) -> Vec<AssignmentReport> {
+        let told = |(at, assignment): (usize, &Assignment)| {
+            let before = at.checked_sub(1).map(|before| &all[before]);
+            let raised: Vec<usize> = before.map_or_else(Vec::new, |before| {
+                (0..assignment.len()).filter(|&layer| before[layer] != assignment[layer]).collect()
+            });
+            let name = |layer: usize| entry(&self.base.graph, self.layers[layer]).layer;
+            let cost = |(options, &form): (&Vec<Form>, &usize)| options[form].cost;
+            AssignmentReport {
+                // The last step may take all that is left to float.
+                raised: if let [one] = raised[..] { Some(name(one)) } else { None },
+                cost: forms.iter().zip(assignment).map(cost).sum::<f64>() / WHOLE,
+                predicted_db: decibels(predicted(forms, assignment)),
+                ..AssignmentReport::default()
+            }
+        };
+        all.iter().enumerate().map(told).collect()
+    }
+}
+
+/// What all layers cost in float: their bytes and their time.
+const WHOLE: f64 = 2.0;
+
+/// A share of noise as a signal to noise ratio in dB; `None` where there is none.
+pub(super) fn decibels(noise: f64) -> Option<f64> {
+    Some(-10.0 * noise.log10()).filter(|db| db.is_finite())
 }

@@ -4,19 +4,19 @@ use std::collections::BTreeSet;
 
 use anyhow::{bail, ensure};
 
-use crate::prelude::saturation::Overflows;
 use crate::prelude::*;
 
 use super::codes::Rows;
-use super::fidelity::{Pair, ratios};
+use super::fidelity::{Pair, judge};
 use super::layer::LAYERS;
 use super::measure::{Calibrator, Measurement, Observed, Ranges};
 use super::place::Placer;
 use super::plan::{Plan, Wanted};
 use super::quantized::undo_or_refuse;
 use super::rounding::Rounding;
-use super::stays::{entry, warn_of_nothing};
+use super::stays::warn_of_nothing;
 use super::store::Storage;
+use super::told::Line;
 
 /// Quantize the activations and weights of `Conv`, `ConvTranspose`, `Gemm` and `MatMul`, with ranges measured on samples.
 ///
@@ -102,21 +102,19 @@ impl Pass for QuantizeStatic {
         undo_or_refuse(model, cx, self.requantize)?;
         require_opset(model, choice.opset(), cx);
         let before = model.clone();
-        let mut results = Vec::new();
+        let mut lines = Vec::new();
         let mut placer = Placer::new(ID);
         main_graph(model, cx, &mut |scope, cx| {
             let seen = choice.observe(&before, scope, cx, samples)?.chosen(&choice.ranges);
             let planned = choice.plan(scope, cx, (None, &seen), &mut summary)?;
-            results = choice.apply(scope, &mut placer, &planned)?;
+            lines = choice.apply(scope, &mut placer, &planned)?;
             Ok(())
         })?;
-        summary.applied = results.len();
+        summary.applied = lines.len();
         warn_of_nothing(ID, &summary, cx);
-        let pairs: Vec<Pair> = results.iter().map(|&(_, value)| placer.pair(value)).collect();
-        let ratios = ratios(&before, model, &pairs, samples)?;
-        summary.layers.extend(
-            results.into_iter().zip(ratios).map(|((line, _), sqnr_db)| LayerReport { sqnr_db, ..line }),
-        );
+        let pairs: Vec<Pair> = lines.iter().map(|line| placer.pair(line.result)).collect();
+        judge((&before, model), &mut lines, &pairs, samples)?;
+        summary.layers.extend(lines.into_iter().map(|line| line.told));
         Ok(summary)
     }
 }
@@ -128,12 +126,6 @@ pub(super) struct Choice<'c> {
     layers: &'c [String],
     integer_results: &'c [String],
     between: &'c [String],
-}
-
-/// What was done about pairs of products that overflow 16 bits.
-fn no_overflow(found: Overflows) -> Option<String> {
-    let share = 100.0 * found.share();
-    (found.overflowing > 0).then(|| format!("{share:.1} % of the pairs overflowed 16 bits; none can now"))
 }
 
 /// A plan, what was measured for it, and the weights of its layers.
@@ -251,31 +243,32 @@ impl Choice<'_> {
         Wanted { layers, integer_results, between, barred: BTreeSet::new(), only }
     }
 
-    /// Quantizes what a plan says. Returns what became of every layer, and its result.
+    /// Quantizes what a plan says. Returns what became of every layer.
     pub fn apply(
         &self,
         scope: &mut Scope<'_>,
         placer: &mut Placer,
         (plan, found, rows): &Planned,
-    ) -> anyhow::Result<Vec<(LayerReport, ValueId)>> {
-        let mut results = Vec::new();
+    ) -> anyhow::Result<Vec<Line>> {
+        let mut lines = Vec::new();
         for (layer, rows) in plan.layers.iter().zip(rows) {
-            let mut line = entry(scope.graph, layer.node);
-            line.form = self.form(scope.graph.node(layer.node), layer.weight.is_some());
+            let mut line = Line::of(scope.graph, layer, plan, found);
+            line.told.form = self.form(scope.graph.node(layer.node), layer.weight.is_some());
             if let (Some(weight), Some(rows)) = (layer.weight, rows)
                 && let Some(known) = found.of_layer(layer)
             {
                 let stored = self.storage.layer(scope, placer, layer, (weight, rows), &known)?;
-                line.bytes_after = stored.bytes;
-                line.note = stored.overflows.and_then(no_overflow);
+                line.told.bytes_after = stored.bytes;
+                line.told.weight = Some(stored.weight);
+                line.told.pairs = stored.pairs;
             }
-            results.push((line, layer.result));
+            lines.push(line);
         }
         for (&value, point) in &plan.points {
             if let Some(scale) = found.scales.get(&value) {
                 placer.point(scope, value, point, scale)?;
             }
         }
-        Ok(results)
+        Ok(lines)
     }
 }

@@ -21,10 +21,18 @@ pub(super) fn entry(graph: &Graph, node: NodeId) -> LayerReport {
     LayerReport {
         layer: if named.name.is_empty() { output.unwrap_or_default() } else { named.name.clone() },
         op: named.op.to_string(),
+        depthwise: is_depthwise(graph, node),
         bytes_before: bytes,
         bytes_after: bytes,
         ..LayerReport::default()
     }
+}
+
+/// Whether each channel of a convolution reads one channel of several.
+fn is_depthwise(graph: &Graph, node: NodeId) -> bool {
+    let groups = graph.node(node).attrs.int("group").unwrap_or(1);
+    let weight = graph.constant_input(node, 1);
+    graph.node(node).is("Conv") && groups > 1 && weight.and_then(|w| w.dims().get(1)) == Some(&1)
 }
 
 /// A layer that stays as it is: its entry, and the count of its reason.

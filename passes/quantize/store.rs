@@ -1,6 +1,5 @@
 //! Storing the weight and the bias of a layer as integers.
 
-use crate::prelude::saturation::Overflows;
 use crate::prelude::*;
 
 use super::codes::{Rows, bounds, integers, nearest, usable};
@@ -29,8 +28,10 @@ const LIMIT: i8 = i8::MAX;
 pub(super) struct StoredLayer {
     /// Bytes of weight and bias.
     pub bytes: u64,
+    /// How the weight is quantized.
+    pub weight: WeightReport,
     /// The pairs that would have overflowed 16 bits, and do not.
-    pub overflows: Option<Overflows>,
+    pub pairs: Option<PairReport>,
 }
 
 /// What is known of a layer when its weight is stored.
@@ -86,7 +87,15 @@ impl Storage {
         let steps = &rounded.steps;
         let weight_bytes =
             self.weight(scope, placer, (layer.node, weight), (&rows, &rounded.codes), (steps, by_channel))?;
-        let mut stored = StoredLayer { bytes: weight_bytes, overflows: rounded.overflows };
+        let scales = steps.iter().take(if by_channel { steps.len() } else { 1 }).map(|&s| f64::from(s));
+        let weight = WeightReport::of(scales).reaching(&rows.reaches());
+        let pairs = rounded.overflows.zip(rounded.left).map(|(before, left)| PairReport {
+            pairs: before.pairs,
+            before: before.overflowing,
+            after: left.overflowing,
+            widened: rounded.widened,
+        });
+        let mut stored = StoredLayer { bytes: weight_bytes, weight, pairs };
         if factors.is_some() {
             unclip(placer.pass, scope, layer)?;
         }
@@ -181,13 +190,12 @@ fn bias_of(graph: &Graph, layer: &Layer, known: &Measured<'_>, channels: usize) 
 /// The step of every row: its largest magnitude is the largest code; one for all where channels are not told apart. It is
 /// `least` where weights are so small that the bias would not fit their scale: a channel that is dead but for its bias.
 fn steps(rows: &Rows, least: &[f64], by_channel: bool) -> Vec<f32> {
-    let largest = |items: &Vec<f64>| items.iter().fold(0f64, |m, x| m.max(x.abs()));
     let least = least.iter().copied().chain(std::iter::repeat(0.0));
     let own: Vec<f64> = rows
-        .items
+        .reaches()
         .iter()
         .zip(least)
-        .map(|(row, least)| (largest(row) / f64::from(LIMIT)).max(least))
+        .map(|(largest, least)| (largest / f64::from(LIMIT)).max(least))
         .collect();
     let overall = own.iter().copied().fold(0.0, f64::max);
     own.iter().map(|&one| usable(if by_channel { one } else { overall })).collect()

@@ -254,8 +254,9 @@ impl Choice {
         };
         let mut lines = Vec::new();
         for reader in &site.readers {
-            let line = LayerReport { bytes_before: data.byte_len(), ..entry(scope.graph, reader.node) };
-            lines.push((line, reader.result));
+            let line = entry(scope.graph, reader.node);
+            let weight = Some(made.told(&layout, &rows));
+            lines.push((LayerReport { bytes_before: data.byte_len(), weight, ..line }, reader.result));
         }
         if self.rounding == Rounding::Compensated {
             give_back(scope, site, known, (&rows, &layout, &made))?;

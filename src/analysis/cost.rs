@@ -8,7 +8,7 @@ use super::expr::{Bindings, Expr};
 use super::facts::Facts;
 use super::products::{multiplies, node_products};
 use super::rules::einsum_labels;
-use crate::ir::{AttrValue, DType, Graph, NodeId, Origin, TensorData, ValueId};
+use crate::ir::{AttrValue, DType, Graph, Node, NodeId, Origin, TensorData, ValueId};
 
 /// Sizes for the symbols that inference left.
 #[derive(Debug, Clone, Default)]
@@ -88,10 +88,14 @@ pub fn parameters(graph: &Graph) -> Parameters {
 
 /// The multiply-accumulates of one node: 0 for an operator that is not made of them, `None` where dims are unknown.
 ///
-/// Counted are convolutions, matrix products, `Einsum` and `Attention`; an `If` counts as its dearer branch. A loop whose
+/// Counted are convolutions, matrix products (onnxruntime's `MatMulNBits` too), `Einsum` and `Attention`; an `If` counts as its dearer branch. A loop whose
 /// body has any is unknown.
 pub fn node_macs(graph: &Graph, facts: &Facts, sizes: &Sizes, id: NodeId) -> Option<u64> {
     let node = graph.node(id);
+    if is_n_bits(node) {
+        let columns = u64::try_from(node.attrs.int("N")?).ok()?;
+        return sizes.product(facts.shape(graph.node_input(id, 0)?)?)?.checked_mul(columns);
+    }
     if node.op.is("Einsum") {
         return einsum(graph, facts, sizes, id);
     }
@@ -105,6 +109,11 @@ pub fn node_macs(graph: &Graph, facts: &Facts, sizes: &Sizes, id: NodeId) -> Opt
     let size = |axis: Axis| sizes.eval(facts.dim(axis.value, axis.axis)?);
     let products = node_products(graph, facts, id)?;
     products.iter().try_fold(0u64, |sum, product| sum.checked_add(product.eval(size)?))
+}
+
+/// Whether a node is onnxruntime's product with a weight of few bits.
+fn is_n_bits(node: &Node) -> bool {
+    &*node.op.domain == "com.microsoft" && &*node.op.name == "MatMulNBits"
 }
 
 /// The product of the sizes of all labels, where there is more than one input.
@@ -123,7 +132,9 @@ fn einsum(graph: &Graph, facts: &Facts, sizes: &Sizes, id: NodeId) -> Option<u64
 /// Whether a graph or its bodies hold an operator that is made of multiply-accumulates.
 fn has_macs(graph: &Graph) -> bool {
     graph.nodes().map(|n| graph.node(n)).any(|node| {
-        (node.op.domain.is_empty() && multiplies(&node.op.name)) || node.attrs.graphs().any(has_macs)
+        (node.op.domain.is_empty() && multiplies(&node.op.name))
+            || is_n_bits(node)
+            || node.attrs.graphs().any(has_macs)
     })
 }
 

@@ -11,6 +11,7 @@ mod fact;
 mod facts;
 mod infer;
 mod products;
+pub mod quantized;
 mod rules;
 mod sequence;
 #[cfg(test)]

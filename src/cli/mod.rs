@@ -1,5 +1,6 @@
 //! Arguments, output and exit codes: 0 ok, 1 failed, 2 usage, 3 not equal.
 
+mod beside;
 mod failure;
 mod inspect;
 mod machine;
@@ -43,7 +44,7 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 the answers are not equal.";
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a recipe over models, verify and write the results
-    Optimize(optimize::Args),
+    Optimize(Box<optimize::Args>),
     /// Show what a model consists of
     Inspect(inspect::Args),
     /// List the passes, or explain one

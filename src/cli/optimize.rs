@@ -9,6 +9,7 @@ use onnxpress::{
     Report, SaveOptions, encoded_size, load, save,
 };
 
+use super::beside::Beside;
 use super::failure::names;
 use super::progress::Bars;
 use super::samples::Data;
@@ -21,6 +22,7 @@ Examples:
   onnxpress optimize model.onnx -o small.onnx
   onnxpress optimize model.onnx -o small.onnx -r recipe.yaml --set image=320 --report report.json
   onnxpress optimize model.onnx -o small.onnx --data samples.npz --engine ort
+  onnxpress optimize model.onnx -o q.onnx -r int8-x86-vnni --data samples.npz --export-ranges q.encodings
   onnxpress optimize - -o - --no-verify < model.onnx > small.onnx")]
 #[allow(clippy::struct_excessive_bools)] // switches of a command line
 pub struct Args {
@@ -54,6 +56,8 @@ pub struct Args {
     /// Write the report as JSON to a file
     #[arg(long, value_name = "FILE.json")]
     report: Option<PathBuf>,
+    #[command(flatten)]
+    beside: Beside,
     /// Print the report as JSON instead of the table
     #[arg(long)]
     json: bool,
@@ -95,6 +99,9 @@ pub fn main(args: &Args) -> Result<(), Failure> {
         report: args.report.as_deref(),
     };
     let targets = places.targets()?;
+    let written: Vec<&Path> =
+        targets.iter().flatten().map(PathBuf::as_path).chain(args.report.as_deref()).collect();
+    args.beside.check(&recipe, &args.inputs, &written)?;
     let given = !args.data.is_empty() || recipe.data.contains_key(MEASURE);
     let measures = recipe.steps.iter().any(|step| step.needs_samples() || (given && step.uses_samples()))
         || recipe.budget.needs_loss();
@@ -149,6 +156,9 @@ fn one(
     let (model, mut report) = made.map_err(|error| Failure::about(input, error))?;
     report.run.warnings.splice(0..0, loaded.warnings.iter().map(ToString::to_string));
     let objection = objection(&report, args.require_verified);
+    if objection.is_none() {
+        args.beside.write(input, &loaded.model, &model, &report)?;
+    }
     let written = target.filter(|_| objection.is_none());
     let bytes = match written {
         Some(target) => write(args, &model, (input, target))?,
@@ -215,7 +225,11 @@ fn run(
             bars.step(step);
         }
     };
+    let mut keeper = args.beside.keeper();
     let mut optimizer = Optimizer::new(recipe.clone()).progress(&mut tell);
+    if let Some(keeper) = &mut keeper {
+        optimizer = optimizer.stages(keeper);
+    }
     for (symbol, size) in &args.bind {
         optimizer = optimizer.bind(symbol, *size);
     }

@@ -87,7 +87,7 @@ pub fn is_stream(path: &Path) -> bool {
 }
 
 /// Whether two paths name one file, through links too, whether or not it is there yet.
-fn is_same(a: &Path, b: &Path) -> bool {
+pub fn is_same(a: &Path, b: &Path) -> bool {
     a == b || real(a).zip(real(b)).is_some_and(|(a, b)| a == b)
 }
 

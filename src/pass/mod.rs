@@ -6,6 +6,7 @@
 
 mod budget;
 mod context;
+mod layer;
 mod profile;
 mod set;
 #[cfg(test)]
@@ -19,8 +20,11 @@ pub use crate::schema::Target;
 pub use budget::{Budget, Metrics};
 pub use context::{Limits, PassContext};
 pub(crate) use context::{each_bare_graph, each_graph, main_graph, require_opset, store_constants};
+pub use layer::{
+    ActivationReport, AssignmentReport, FormReport, LayerReport, PairReport, SeenReport, WeightReport,
+};
 pub use profile::{Accumulation, ActivationType, BiasForm, Profile, WeightOnly, WeightType};
-pub use set::{LayerReport, Member, Summary, run_members, run_set};
+pub use set::{Member, Summary, run_members, run_set};
 
 /// What a pass is, apart from its options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::bail;
 
-use super::{Pass, PassContext, each_graph};
+use super::{AssignmentReport, LayerReport, Pass, PassContext, each_graph};
 use crate::ir::Model;
 use crate::rewrite::{CompiledRule, Select, SetReport, run_rules};
 
@@ -18,28 +18,9 @@ pub struct Summary {
     /// What became of single layers, for passes that decide layer by layer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayerReport>,
-}
-
-/// What became of one layer.
-#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
-pub struct LayerReport {
-    /// The node's name, or what it makes.
-    pub layer: String,
-    /// Its operator.
-    pub op: String,
-    /// What it is now: `u8×s8 per channel`, `float`.
-    pub form: String,
-    /// Bytes of its weights before.
-    pub bytes_before: u64,
-    /// Bytes of its weights after.
-    pub bytes_after: u64,
-    /// Signal to quantization noise ratio on the samples, in dB, where it was measured: of its result, or, where a pass
-    /// quantizes layers one by one to compare them, of the model's worst output.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sqnr_db: Option<f64>,
-    /// Why it is as it is, or what to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
+    /// The assignments of forms to layers that were considered, the cheapest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assignments: Vec<AssignmentReport>,
 }
 
 impl Summary {
@@ -126,6 +107,7 @@ pub fn run_members(
             summary.applied += done.applied;
             summary.skipped.extend(done.skipped);
             summary.layers.extend(done.layers);
+            summary.assignments.extend(done.assignments);
             last.extend((done.applied > 0).then_some(pass.meta().id));
         }
         if last.is_empty() || (whole.is_empty() && rules.len() == 1) {

@@ -3,6 +3,7 @@
 mod bind;
 mod budget;
 mod culprit;
+mod integers;
 mod metrics;
 mod proof;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use crate::rewrite::Select;
 use metrics::Commands;
 
 pub use bind::BindError;
+pub use integers::{FloatLog, IntegerLog};
 
 /// Why a recipe could not be run. The model that went in is untouched.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +48,14 @@ pub enum PipelineError {
         step: String,
         /// What went wrong.
         error: anyhow::Error,
+    },
+    /// The model after a step could not be kept.
+    #[error("the model after step `{step}` cannot be kept: {why}")]
+    Stage {
+        /// The step's id.
+        step: String,
+        /// What went wrong.
+        why: String,
     },
     /// A metric could not be measured.
     #[error("{0:#}")]
@@ -77,7 +87,12 @@ pub struct RunOptions<'a> {
     pub opset: Option<i64>,
     /// Told the id of every step before it runs.
     pub progress: Option<&'a mut dyn FnMut(&str)>,
+    /// Given the model after every step.
+    pub stages: Option<&'a mut KeepStage<'a>>,
 }
+
+/// Keeps the model after a step: its number, counted from 1, and its id. Returns what the report calls it.
+pub type KeepStage<'a> = dyn FnMut(usize, &str, &Model) -> Result<String, String> + 'a;
 
 /// What a run did.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -86,6 +101,9 @@ pub struct RunLog {
     pub steps: Vec<StepLog>,
     /// The proof; `None` where none was asked for.
     pub verification: Option<Verification>,
+    /// How much of the result's heavy work is in integers; `None` where nothing is, or sizes are unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub integers: Option<IntegerLog>,
     /// What the lossy steps cost; `None` where there was none, or nothing to run them on.
     pub loss: Option<Loss>,
     /// The metrics of the recipe.
@@ -122,6 +140,9 @@ pub struct StepLog {
     pub passes: BTreeMap<&'static str, Summary>,
     /// Wall time.
     pub seconds: f64,
+    /// Where the model after it was kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
 }
 
 /// Runs a recipe over a model.
@@ -155,7 +176,13 @@ pub fn run(
             if let Some(progress) = &mut options.progress {
                 progress(&step.id);
             }
-            run.steps.push(run_step(model, step, &around, &mut run.warnings)?);
+            let mut log = run_step(model, step, &around, &mut run.warnings)?;
+            if let Some(keep) = &mut options.stages {
+                let kept = keep(run.steps.len() + 1, &step.id, model);
+                let failed = |why| PipelineError::Stage { step: step.id.clone(), why };
+                log.stage = Some(kept.map_err(failed)?);
+            }
+            run.steps.push(log);
         }
         Ok(())
     };
@@ -177,6 +204,7 @@ pub fn run(
     if !lossy.is_empty() || recipe.budget.needs_loss() {
         proof::measure(original, &model, (samples.or(judge.as_ref()), around.profile), &mut run);
     }
+    run.integers = integers::count(&model, &run.steps, around.profile);
     budget::judge(&recipe.budget, (&metrics, before), &model, &mut run)?;
     Ok((model, run))
 }
@@ -245,7 +273,7 @@ fn run_step(
     let passes = run_members(model, &members, &mut cx).map_err(failed)?;
     warnings.append(&mut cx.warnings);
     model.check().map_err(|error| PipelineError::Broken { step: step.id.clone(), error })?;
-    Ok(StepLog { id: step.id.clone(), passes, seconds: start.elapsed().as_secs_f64() })
+    Ok(StepLog { id: step.id.clone(), passes, seconds: start.elapsed().as_secs_f64(), stage: None })
 }
 
 /// The passes of a step with the nodes that each may change, sets within sets flattened.

@@ -1,7 +1,12 @@
 //! What a run did, for people and for programs.
 
+mod advice;
 mod channels;
+mod layers;
+mod plot;
+mod ranges;
 mod stats;
+mod svg;
 mod terminal;
 
 use std::path::Path;
@@ -13,6 +18,7 @@ use crate::ir::{Graph, Model};
 use crate::pipeline::RunLog;
 
 pub use channels::{ChannelAxis, ChannelGroup};
+pub use ranges::{RangeFormat, ranges};
 pub use stats::Stats;
 
 /// The version of the JSON form. It grows when a field changes its meaning or goes.
@@ -99,6 +105,12 @@ impl Report {
     /// The report as a compact table for a terminal, without colour.
     pub fn to_table(&self) -> String {
         terminal::table(self)
+    }
+
+    /// The layers of the last step that measured some, and the trade-off where forms were weighed, as an SVG; `None`
+    /// where there is nothing to draw.
+    pub fn to_svg(&self) -> Option<String> {
+        plot::plot(self)
     }
 }
 

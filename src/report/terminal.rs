@@ -6,10 +6,10 @@ use std::fmt::Write;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
+use super::layers::{integers, layers};
 use super::{Report, Stats};
 use crate::calibrate::Loss;
 use crate::engine::verify::{Outcome, Verification};
-use crate::pass::LayerReport;
 
 /// Rows of operators that changed; the rest is summed up.
 const OPERATOR_ROWS: usize = 24;
@@ -25,12 +25,20 @@ pub(super) fn table(report: &Report) -> String {
     if let Some(verification) = &report.run.verification {
         let _ = writeln!(out, "{}", verdict(verification));
     }
+    if let Some(log) = &report.run.integers {
+        integers(log, &mut out);
+    }
     if let Some(loss) = &report.run.loss {
         let _ = writeln!(out, "{}", lost(loss));
     }
     for metric in &report.run.metrics {
         let better = if metric.larger_is_better { "larger" } else { "smaller" };
         let _ = writeln!(out, "{}: {} → {} ({better} is better)", metric.name, metric.before, metric.after);
+    }
+    for step in &report.run.steps {
+        if let Some(stage) = &step.stage {
+            let _ = writeln!(out, "after {}: {stage}", step.id);
+        }
     }
     for unmet in &report.run.unmet {
         let _ = writeln!(out, "BUDGET NOT MET: {unmet}");
@@ -92,22 +100,8 @@ fn passes(report: &Report, out: &mut String) {
                 let _ = write!(out, ", {left} left ({})", reasons.join("; "));
             }
             out.push('\n');
-            worst(&summary.layers, out);
+            layers(&summary.layers, out);
         }
-    }
-}
-
-/// Layers that are told on a terminal; the JSON form has all.
-const WORST_LAYERS: usize = 5;
-
-/// The layers that lose most.
-fn worst(layers: &[LayerReport], out: &mut String) {
-    let mut measured: Vec<(f64, &LayerReport)> =
-        layers.iter().filter_map(|layer| Some((layer.sqnr_db?, layer))).collect();
-    measured.sort_by(|a, b| a.0.total_cmp(&b.0));
-    for (db, layer) in measured.iter().take(WORST_LAYERS) {
-        let (LayerReport { layer, op, form, .. }, bytes) = (layer, layer.bytes_after);
-        let _ = writeln!(out, "  {db:.1} dB  {op} `{layer}`: {form}, {} bytes", grouped(bytes));
     }
 }
 
@@ -139,7 +133,7 @@ fn lost(loss: &Loss) -> String {
     format!("loss on {} {held} batches by {}{arithmetic}: {}", loss.batches, loss.engine, outputs.join("; "))
 }
 
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {

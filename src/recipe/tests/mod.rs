@@ -103,7 +103,7 @@ fn built_in_recipes_are_readable_by_name() {
     assert_eq!(said(Recipe::builtin("simplfy")), "no recipe is called `simplfy`; did you mean `simplify`?");
     let unknown = said(Recipe::load("magic"));
     assert!(
-        unknown.starts_with("no recipe is called `magic`; the built-in recipes are int4-weights, "),
+        unknown.starts_with("no recipe is called `magic`; the built-in recipes are fp16-tensorrt, "),
         "{unknown}"
     );
     assert!(said(Recipe::load("no/such.yaml")).starts_with("no/such.yaml: the recipe cannot be read: "));
