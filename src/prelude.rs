@@ -17,8 +17,8 @@ pub use crate::math::histogram::Histogram;
 pub use crate::math::linalg::Moments;
 pub use crate::math::saturation;
 pub use crate::pass::{
-    Accumulation, ActivationType, BiasForm, Budget, Family, LayerReport, Limits, Pass, PassContext, PassMeta,
-    Profile, Rule, Summary, Target, WeightOnly, WeightType,
+    Accumulation, ActivationType, BiasForm, Budget, Family, LayerReport, Limits, Originals, Pass,
+    PassContext, PassMeta, Profile, Rule, Summary, Target, WeightOnly, WeightType,
 };
 pub(crate) use crate::pass::{each_bare_graph, each_graph, main_graph, require_opset, store_constants};
 pub use crate::rewrite::{

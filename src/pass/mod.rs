@@ -17,7 +17,7 @@ use crate::rewrite::{PatternBuilder, RuleFn, Select};
 pub use crate::rewrite::CompiledRule;
 pub use crate::schema::Target;
 pub use budget::{Budget, Metrics};
-pub use context::{Limits, PassContext};
+pub use context::{Limits, Originals, PassContext};
 pub(crate) use context::{each_bare_graph, each_graph, main_graph, require_opset, store_constants};
 pub use profile::{Accumulation, ActivationType, BiasForm, Profile, WeightOnly, WeightType};
 pub use set::{LayerReport, Member, Summary, run_members, run_set};

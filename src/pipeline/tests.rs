@@ -179,3 +179,13 @@ fn what_a_target_saturates_is_not_called_good() {
     assert!(measured(&careless) < 20.0, "{}", measured(&careless));
     assert!((measured(&careful) - loss.sqnr_db()).abs() < 1e-9);
 }
+
+#[test]
+fn what_a_step_keeps_keeps_its_id() {
+    let model = crate::onnx::from_text(MODEL).unwrap().model;
+    let (result, _) = run(&model, &Recipe::builtin("simplify").unwrap(), RunOptions::default()).unwrap();
+    for name in ["x", "y", "z", "f"] {
+        let id = model.graph.find(name);
+        assert!(id.is_some() && result.graph.find(name) == id, "{name}");
+    }
+}
