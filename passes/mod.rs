@@ -70,6 +70,7 @@ macro_rules! registry {
 registry! {
     "assign-precision" => AssignPrecision(quantize::precision::AssignPrecision),
     "convert-float16" => ConvertFloat16(convert::float16::ConvertFloat16),
+    "correct-bias" => CorrectBias(quantize::bias::CorrectBias),
     "drop-dead" => DropDead(simplify::dead::DropDead),
     "drop-identity" => DropIdentity(simplify::identity::DropIdentity),
     "fold-constants" => FoldConstants(fold::constants::FoldConstants),

@@ -3,7 +3,7 @@
 use crate::prelude::*;
 
 use super::codes::Rows;
-use super::scales::Inputs;
+use super::seen::Inputs;
 
 /// An operator that multiplies by weights, or two activations.
 pub(super) struct Layer {
@@ -117,7 +117,7 @@ pub(super) fn layer(scope: &Scope<'_>, id: NodeId) -> Result<Layer, Skip> {
 }
 
 /// The geometry of a weight.
-fn weight_of(kind: &str, node: &Node, value: ValueId, data: &TensorData) -> Result<Weight, Skip> {
+pub(super) fn weight_of(kind: &str, node: &Node, value: ValueId, data: &TensorData) -> Result<Weight, Skip> {
     Skip::unless(!data.is_empty(), "its weight is empty")?;
     let finite = data.to_f64s().is_some_and(|items| items.iter().all(|x| x.is_finite()));
     Skip::unless(finite, "its weight is not finite")?;

@@ -189,3 +189,37 @@ fn what_a_step_keeps_keeps_its_id() {
         assert!(id.is_some() && result.graph.find(name) == id, "{name}");
     }
 }
+
+/// Two convolutions, the first one normalized, and how they are quantized.
+fn normalized() -> (Model, Recipe) {
+    let text = "<ir_version: 10, opset_import: [\"\": 21]>
+        g (float[1,2,8,8] x) => (float[1,4,4,4] y)
+        <float[8,2,3,3] w0, float[8] k, float[8] b, float[8] m, float[8] v, float[4,8,3,3] w1> {
+          c = Conv (x, w0)
+          n = BatchNormalization (c, k, b, m, v)
+          r = Relu (n)
+          y = Conv (r, w1)
+        }";
+    let mut fill = |name: &str, dtype, dims: &[u64]| {
+        let count = dims.iter().product::<u64>() as usize;
+        let offset = if "kv".contains(name) { 1.0 } else { 0.1 };
+        let items: Vec<f64> = (0..count).map(|i| ((i * 7 % 11) as f64 / 11.0 - 0.5) + offset).collect();
+        TensorData::from_f64s(dtype, dims, &items)
+    };
+    let model = crate::onnx::from_text_with(text, &mut fill).unwrap().model;
+    let recipe = "extends: simplify\nsteps:\n\
+        - quantize-weights: { weights: int4, rounding: nearest, min-elements: 1 }\n\
+        - correct-bias: { from: statistics }";
+    (model, Recipe::from_str(recipe, "r", "".as_ref()).unwrap())
+}
+
+#[test]
+fn what_a_folded_normalization_said_is_known_to_the_passes_after_it() {
+    let (model, recipe) = normalized();
+    let (result, log) = run(&model, &recipe, RunOptions::default()).unwrap();
+    assert!(!result.graph.nodes().any(|n| result.graph.node(n).is("BatchNormalization")));
+    let summary = &log.steps.last().unwrap().passes["correct-bias"];
+    assert_eq!(summary.applied, 1, "{summary:?}");
+    let why = "no BatchNormalization of the model as it was read feeds it";
+    assert_eq!(summary.skipped.get(why), Some(&1), "{summary:?}");
+}
