@@ -81,6 +81,7 @@ registry! {
     "inline-constant-if" => InlineConstantIf(simplify::constant_if::InlineConstantIf),
     "inline-functions" => InlineFunctions(simplify::functions::InlineFunctions),
     "merge-equal-nodes" => MergeEqualNodes(simplify::equal_nodes::MergeEqualNodes),
+    "migrate-scales" => MigrateScales(quantize::scales::MigrateScales),
     "quantize-static" => QuantizeStatic(quantize::r#static::QuantizeStatic),
     "quantize-weights" => QuantizeWeights(quantize::weights::QuantizeWeights),
     "resolve-cast-like" => ResolveCastLike(simplify::cast_like::ResolveCastLike),

@@ -38,7 +38,7 @@ pub(super) struct Scale {
 }
 
 /// The smallest factor of a channel: what is never seen must not drown in what it might be.
-const SMALLEST: f64 = 1.0 / 64.0;
+pub(super) const SMALLEST: f64 = 1.0 / 64.0;
 
 /// The share of its width by which a channel may reach beyond what was seen of it, on either side: the samples show fewer
 /// extremes of one channel than of all.
@@ -136,6 +136,11 @@ impl Seen {
     /// The range of all channels together.
     pub fn range(&self) -> (f64, f64) {
         (self.lows.iter().copied().fold(0.0, f64::min), self.highs.iter().copied().fold(0.0, f64::max))
+    }
+
+    /// The largest magnitude of every channel.
+    pub fn magnitudes(&self) -> impl Iterator<Item = f64> + '_ {
+        self.lows.iter().zip(&self.highs).map(|(low, high)| high.max(-low))
     }
 
     /// Widens the range to that of another value.
