@@ -73,6 +73,7 @@ registry! {
     "correct-bias" => CorrectBias(quantize::bias::CorrectBias),
     "drop-dead" => DropDead(simplify::dead::DropDead),
     "drop-identity" => DropIdentity(simplify::identity::DropIdentity),
+    "equalize-layers" => EqualizeLayers(quantize::layers::EqualizeLayers),
     "fold-constants" => FoldConstants(fold::constants::FoldConstants),
     "fuse-conv-affine" => FuseConvAffine(fuse::conv_affine::FuseConvAffine),
     "fuse-conv-bn" => FuseConvBn(fuse::conv_bn::FuseConvBn),

@@ -11,6 +11,7 @@ mod codes;
 mod counterpart;
 mod fidelity;
 mod layer;
+pub mod layers;
 mod means;
 mod measure;
 mod moments;
