@@ -71,8 +71,10 @@ macro_rules! registry {
 registry! {
     "assign-precision" => AssignPrecision(quantize::precision::AssignPrecision),
     "convert-float16" => ConvertFloat16(convert::float16::ConvertFloat16),
+    "correct-bias" => CorrectBias(quantize::bias::CorrectBias),
     "drop-dead" => DropDead(simplify::dead::DropDead),
     "drop-identity" => DropIdentity(simplify::identity::DropIdentity),
+    "equalize-layers" => EqualizeLayers(quantize::layers::EqualizeLayers),
     "fold-constants" => FoldConstants(fold::constants::FoldConstants),
     "fuse-conv-affine" => FuseConvAffine(fuse::conv_affine::FuseConvAffine),
     "fuse-conv-bn" => FuseConvBn(fuse::conv_bn::FuseConvBn),
@@ -81,6 +83,7 @@ registry! {
     "inline-constant-if" => InlineConstantIf(simplify::constant_if::InlineConstantIf),
     "inline-functions" => InlineFunctions(simplify::functions::InlineFunctions),
     "merge-equal-nodes" => MergeEqualNodes(simplify::equal_nodes::MergeEqualNodes),
+    "migrate-scales" => MigrateScales(quantize::scales::MigrateScales),
     "prune-channels" => PruneChannels(prune::channels::PruneChannels),
     "quantize-static" => QuantizeStatic(quantize::r#static::QuantizeStatic),
     "quantize-weights" => QuantizeWeights(quantize::weights::QuantizeWeights),

@@ -2,7 +2,7 @@
 
 use crate::prelude::*;
 
-use super::scales::Inputs;
+use super::seen::Inputs;
 
 /// Where the integers of a quantized value lie: `x = (code − zero_point) · scale`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -95,6 +95,15 @@ impl Rows {
     /// The largest magnitude of every row.
     pub fn reaches(&self) -> Vec<f64> {
         self.items.iter().map(|row| row.iter().fold(0f64, |m, x| m.max(x.abs()))).collect()
+    }
+
+    /// What another weight of as many rows, of as many numbers each, has less. `None` for one of another shape.
+    pub fn less(&self, other: &Self) -> Option<Self> {
+        let fits = self.items.len() == other.items.len()
+            && self.items.iter().zip(&other.items).all(|(a, b)| a.len() == b.len());
+        let row = |(a, b): (&Vec<f64>, &Vec<f64>)| a.iter().zip(b).map(|(a, b)| a - b).collect();
+        let items = self.items.iter().zip(&other.items).map(row);
+        fits.then(|| Self { dims: self.dims.clone(), axis: self.axis, items: items.collect() })
     }
 
     /// The inverse of [`Rows::of`], for codes.

@@ -3,7 +3,7 @@
 use crate::prelude::*;
 
 use super::codes::Rows;
-use super::scales::Inputs;
+use super::seen::Inputs;
 use super::stays::is_other;
 
 /// An operator that multiplies by weights, or two activations.
@@ -117,6 +117,15 @@ pub(super) fn layer(scope: &Scope<'_>, id: NodeId, known: &[String]) -> Result<L
     Ok(Layer { node: id, activations, weight, bias, result, activation, gives_integers: false })
 }
 
+/// What a `Conv`, `Gemm` or `MatMul` is as a layer, whatever the runtime; an empty reason for any other operator.
+pub(super) fn plain_layer(scope: &Scope<'_>, id: NodeId) -> Result<Layer, Skip> {
+    const PLAIN: [&str; 3] = ["Conv", "Gemm", "MatMul"];
+    if !PLAIN.iter().any(|op| scope.graph.node(id).is(op)) {
+        return Err(Skip::no_concern());
+    }
+    layer(scope, id, &PLAIN.map(str::to_owned))
+}
+
 /// Whether operands are float32; an empty reason where they are integers.
 fn float32(types: [Option<DType>; 2]) -> Result<(), Skip> {
     if types.iter().flatten().any(|t| !t.is_float()) {
@@ -127,7 +136,7 @@ fn float32(types: [Option<DType>; 2]) -> Result<(), Skip> {
 }
 
 /// The geometry of a weight.
-fn weight_of(kind: &str, node: &Node, value: ValueId, data: &TensorData) -> Result<Weight, Skip> {
+pub(super) fn weight_of(kind: &str, node: &Node, value: ValueId, data: &TensorData) -> Result<Weight, Skip> {
     Skip::unless(!data.is_empty(), "its weight is empty")?;
     let finite = data.to_f64s().is_some_and(|items| items.iter().all(|x| x.is_finite()));
     Skip::unless(finite, "its weight is not finite")?;

@@ -10,7 +10,7 @@ use super::codes::Rows;
 use super::layer::{Layer, Weight};
 use super::moments::Inputs;
 use super::plan::{Plan, Point, has_float_reader, told_apart};
-use super::scales::{Reader, Scale, Seen};
+use super::seen::{Reader, Scale, Seen};
 use super::store::Measured;
 
 /// How the range of a value is chosen.

@@ -8,7 +8,7 @@ use super::codes::{Grid, integers, usable};
 use super::fidelity::Pair;
 use super::layer::Layer;
 use super::plan::Point;
-use super::scales::Scale;
+use super::seen::Scale;
 
 /// Puts quantized values and constants into a graph.
 pub(super) struct Placer {

@@ -219,7 +219,11 @@ fn is_bias(graph: &Graph, value: ValueId, channels: u64) -> bool {
 }
 
 /// The constant that alone is added to a product, and the sum.
-fn added(graph: &Graph, product: ValueId, channels: u64) -> Option<(Option<(NodeId, usize)>, ValueId)> {
+pub(super) fn added(
+    graph: &Graph,
+    product: ValueId,
+    channels: u64,
+) -> Option<(Option<(NodeId, usize)>, ValueId)> {
     let [(add, Some(slot))] = graph.uses(product)[..] else { return None };
     let other = graph.node_input(add, 1 - slot.min(1))?;
     let fits = graph.node(add).is("Add") && !graph.is_pinned(product) && is_bias(graph, other, channels);

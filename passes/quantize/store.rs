@@ -7,7 +7,7 @@ use super::layer::{Layer, Weight};
 use super::moments::Inputs;
 use super::place::{Placer, Stored, float, lacking, unclip};
 use super::rounding::{Steps, pair_order};
-use super::scales::Scale;
+use super::seen::Scale;
 
 /// How weights and biases are stored.
 pub(super) struct Storage {

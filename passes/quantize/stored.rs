@@ -56,7 +56,7 @@ impl Editor<'_, '_, '_> {
     }
 
     /// What a constant becomes on the way to a value through these operators.
-    fn behind(&self, value: ValueId, through: &[&str], depth: usize) -> Option<TensorData> {
+    pub fn behind(&self, value: ValueId, through: &[&str], depth: usize) -> Option<TensorData> {
         let graph = &*self.scope.graph;
         if let Some(data) = graph.constant(value) {
             return Some(data.clone());

@@ -8,7 +8,7 @@ use super::layer::Layer;
 use super::measure::Measurement;
 
 use super::plan::Plan;
-use super::scales::Scale;
+use super::seen::Scale;
 use super::stays::entry;
 
 /// A layer that was quantized.

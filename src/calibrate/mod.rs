@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use crate::data::{DataError, Dataset};
 use crate::engine::inputs::fed;
 use crate::engine::{Bindings, Engine, EngineError, Session};
-use crate::ir::{IrError, Model, TensorData, ValueId};
+use crate::ir::{Graph, IrError, Model, TensorData, ValueId};
 
 pub use loss::{Loss, OutputLoss};
 pub use noise::Answers;
@@ -255,9 +255,22 @@ impl<'a> Samples<'a> {
             outputs = model.graph.outputs().to_vec();
         }
         model.graph.set_outputs(outputs);
+        drop_unneeded(&mut model.graph)?;
         model.check()?;
         Ok(Probe { session: self.engine.prepare(&model, &self.bindings)?, places })
     }
+}
+
+/// Removes the operators that no output needs.
+fn drop_unneeded(graph: &mut Graph) -> Result<(), IrError> {
+    for node in graph.order()?.into_iter().rev() {
+        let outputs = graph.node_outputs(node);
+        if outputs.iter().flatten().all(|&v| graph.use_count(v) == 0 && !graph.is_pinned(v)) {
+            graph.remove_node(node);
+            outputs.into_iter().flatten().for_each(|v| drop(graph.remove_value(v)));
+        }
+    }
+    Ok(())
 }
 
 /// Where a value that is looked at is found.

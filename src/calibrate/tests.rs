@@ -151,3 +151,23 @@ fn every_batch_is_told_and_bad_ones_are_named() {
         "{bad}"
     );
 }
+
+#[test]
+fn what_no_observer_needs_is_not_run() {
+    let text = MODEL.replace("y = Relu (a)", "b = com.example.Unknown (a)  y = Relu (b)");
+    let text = text.replace(r#"["": 17]"#, r#"["": 17, "com.example": 1]"#);
+    let model = crate::onnx::from_text(&text).unwrap().model;
+    let engine = Interpreter::default();
+    let samples = Samples::new(&engine, Bindings::new(), vec![batch(&[3.0, 1.0])], Vec::new());
+    let observe = |name: &str| {
+        let (values, mut seen) = ([model.graph.find(name).unwrap()], [Vec::new()]);
+        let tap = Tap { model: &model, values: &values };
+        let see = |o: &mut Vec<f64>, t: &TensorData| {
+            o.extend(t.to_f64s().unwrap());
+            Ok(())
+        };
+        samples.observe(tap, &mut seen, see).map(|()| seen[0].clone())
+    };
+    assert_eq!(observe("a").unwrap(), [6.0, -2.0]);
+    assert!(observe("y").unwrap_err().to_string().contains("Unknown"));
+}

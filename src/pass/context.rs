@@ -49,6 +49,16 @@ fn held(graph: &Graph) -> u64 {
     own.chain(bodies).fold(0, u64::saturating_add)
 }
 
+/// The models that a run began with, for passes that compare. What a step keeps of a model keeps its ids: a node or a
+/// value of the model that is changed, where one of these has it too, is the same one.
+#[derive(Clone, Copy)]
+pub struct Originals<'a> {
+    /// As it was read.
+    pub read: &'a Model,
+    /// As the exact steps left it to the first lossy one: the same answers.
+    pub exact: &'a Model,
+}
+
 /// What a pass may know and use besides the model.
 pub struct PassContext<'a> {
     /// What the written model may contain.
@@ -63,6 +73,7 @@ pub struct PassContext<'a> {
     pub warnings: Vec<String>,
     pub(crate) names: Names,
     samples: Option<&'a Samples<'a>>,
+    originals: Option<Originals<'a>>,
     metrics: &'a dyn Metrics,
     evaluate: &'a Evaluate<'a>,
     can_evaluate: &'a (dyn Fn(&OpName) -> bool + Sync + 'a),
@@ -83,6 +94,7 @@ impl<'a> PassContext<'a> {
             warnings: Vec::new(),
             names: Names::of(model),
             samples: None,
+            originals: None,
             metrics: &(),
             evaluate,
             can_evaluate,
@@ -101,6 +113,13 @@ impl<'a> PassContext<'a> {
         self
     }
 
+    /// The same with the models that the run began with.
+    #[must_use]
+    pub fn with_originals(mut self, originals: Option<Originals<'a>>) -> Self {
+        self.originals = originals;
+        self
+    }
+
     /// The same with metrics of the user's.
     #[must_use]
     pub fn with_metrics(mut self, metrics: &'a dyn Metrics) -> Self {
@@ -111,6 +130,16 @@ impl<'a> PassContext<'a> {
     /// Metrics of the user's.
     pub fn metrics(&self) -> &'a dyn Metrics {
         self.metrics
+    }
+
+    /// The models that the run began with.
+    ///
+    /// # Errors
+    /// Where the caller gave none.
+    pub fn originals(&self) -> anyhow::Result<Originals<'a>> {
+        self.originals.ok_or_else(|| {
+            anyhow::anyhow!("it compares with the model that the run began with, which the run does not give")
+        })
     }
 
     /// Unlabelled samples, and the engine that runs models on them.

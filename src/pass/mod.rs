@@ -18,7 +18,7 @@ use crate::rewrite::{PatternBuilder, RuleFn, Select};
 pub use crate::rewrite::CompiledRule;
 pub use crate::schema::Target;
 pub use budget::{Budget, Metrics};
-pub use context::{Limits, PassContext};
+pub use context::{Limits, Originals, PassContext};
 pub(crate) use context::{each_bare_graph, each_graph, main_graph, require_opset, store_constants};
 pub use layer::{
     ActivationReport, AssignmentReport, FormReport, LayerReport, PairReport, SeenReport, WeightReport,

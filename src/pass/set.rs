@@ -49,7 +49,8 @@ impl Member<'_> {
 const ROUNDS: usize = 10;
 
 /// Runs a set of passes to a fixed point: all rules together until none applies, then each whole-graph pass once; again
-/// while something changed. A lossy pass over whole graphs runs in the first round only.
+/// while something changed. A pass over whole graphs that is lossy, or finds something to do whenever it runs, runs in
+/// the first round only.
 ///
 /// # Errors
 /// Where a pass fails, and where the set still changes the model in the tenth round: the message names the passes that
@@ -98,7 +99,7 @@ pub fn run_members(
                 last.extend((rule.applied > 0).then_some(id));
             }
         }
-        for Member { pass, select } in whole.iter().filter(|m| round == 0 || !m.pass.meta().lossy) {
+        for Member { pass, select } in whole.iter().filter(|m| round == 0 || !once(m)) {
             let outer = std::mem::replace(&mut cx.select, (*select).clone());
             let done = pass.run(model, cx);
             cx.select = outer;
@@ -122,7 +123,12 @@ pub fn run_members(
 
 /// What a lossy pass made is not for it to look at again: it would lose more, or take it for somebody else's.
 fn runs_once(whole: &[&Member<'_>], id: &str) -> bool {
-    whole.iter().any(|m| m.pass.meta().id == id && m.pass.meta().lossy)
+    whole.iter().any(|m| m.pass.meta().id == id && once(m))
+}
+
+fn once(member: &Member<'_>) -> bool {
+    let meta = member.pass.meta();
+    meta.lossy || !meta.idempotent
 }
 
 fn merge(into: &mut SetReport, from: SetReport) {

@@ -134,3 +134,23 @@ fn selectors_that_match_nothing_are_found_unless_they_may() {
     let all: Vec<NodeId> = model.graph.nodes().collect();
     assert!(Select::default().allows(&model.graph, &all));
 }
+
+/// Finds something to do whenever it runs.
+struct Restless;
+
+impl Pass for Restless {
+    fn meta(&self) -> &'static PassMeta {
+        const { &PassMeta { idempotent: false, ..PassMeta::exact("restless", Family::Simplify) } }
+    }
+
+    fn run(&self, _: &mut Model, _: &mut PassContext<'_>) -> anyhow::Result<Summary> {
+        Ok(Summary { applied: 1, ..Summary::default() })
+    }
+}
+
+#[test]
+fn a_pass_that_always_finds_something_runs_once_in_a_set() {
+    let report =
+        with_context(&mut model(&["a"]), |model, cx| run_set(model, &[&Fuse, &Restless], cx).unwrap());
+    assert_eq!((report["fuse"].applied, report["restless"].applied), (1, 1));
+}

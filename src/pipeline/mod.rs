@@ -19,7 +19,7 @@ use crate::engine::compare::Tolerance;
 use crate::engine::verify::{Verification, VerifyOptions};
 use crate::engine::{Bindings, Engine, fold};
 use crate::ir::{IrError, Model};
-use crate::pass::{Member, Metrics, Pass, PassContext, Profile, Summary, run_members};
+use crate::pass::{Member, Metrics, Originals, Pass, PassContext, Profile, Summary, run_members};
 use crate::recipe::{Recipe, Step, StepKind};
 use crate::rewrite::Select;
 
@@ -169,14 +169,15 @@ pub fn run(
     let samples = options.samples;
     run.warnings.extend(samples.into_iter().flat_map(Samples::warnings).cloned());
     let metrics = Commands(&recipe.metrics);
-    let around = Around { samples, profile: recipe.profile.as_ref(), metrics: &metrics };
+    let originals = Some(Originals { read: &start, exact: &start });
+    let around = Around { samples, profile: recipe.profile.as_ref(), metrics: &metrics, originals };
     let before = budget::metrics(&metrics, original)?;
-    let mut run_all = |steps: &[Step], model: &mut Model, run: &mut RunLog| -> Result<(), PipelineError> {
+    let mut run_all = |steps: &[Step], around: &Around<'_>, model: &mut Model, run: &mut RunLog| {
         for step in steps {
             if let Some(progress) = &mut options.progress {
                 progress(&step.id);
             }
-            let mut log = run_step(model, step, &around, &mut run.warnings)?;
+            let mut log = run_step(model, step, around, &mut run.warnings)?;
             if let Some(keep) = &mut options.stages {
                 let kept = keep(run.steps.len() + 1, &step.id, model);
                 let failed = |why| PipelineError::Stage { step: step.id.clone(), why };
@@ -184,29 +185,40 @@ pub fn run(
             }
             run.steps.push(log);
         }
-        Ok(())
+        Ok::<_, PipelineError>(())
     };
-    run_all(exact, &mut model, &mut run)?;
-    let verify = VerifyOptions {
-        runs: recipe.verify.runs as usize,
-        seed: recipe.verify.seed,
-        tolerance: Tolerance { rtol: recipe.verify.rtol, atol: recipe.verify.atol },
-        data: options.data.take(),
-        bindings,
-    };
+    run_all(exact, &around, &mut model, &mut run)?;
+    let verify = verify_options(recipe, options.data.take(), bindings);
     let judge = match options.engine.filter(|_| recipe.verify.enabled) {
         Some(engine) => proof::prove(original, &model, engine, &verify, &mut run, |verifier| {
-            culprit::find(&start, exact, verifier)
+            culprit::find(&start, exact, verifier, &around)
         }),
         None => None,
     };
-    run_all(lossy, &mut model, &mut run)?;
+    let exact = model.clone();
+    let originals = Some(Originals { read: &start, exact: &exact });
+    run_all(lossy, &Around { originals, ..around }, &mut model, &mut run)?;
     if !lossy.is_empty() || recipe.budget.needs_loss() {
         proof::measure(original, &model, (samples.or(judge.as_ref()), around.profile), &mut run);
     }
     run.integers = integers::count(&model, &run.steps, around.profile);
     budget::judge(&recipe.budget, (&metrics, before), &model, &mut run)?;
     Ok((model, run))
+}
+
+/// How the answers are compared.
+fn verify_options(
+    recipe: &Recipe,
+    data: Option<Vec<Vec<crate::ir::TensorData>>>,
+    bindings: Bindings,
+) -> VerifyOptions {
+    VerifyOptions {
+        runs: recipe.verify.runs as usize,
+        seed: recipe.verify.seed,
+        tolerance: Tolerance { rtol: recipe.verify.rtol, atol: recipe.verify.atol },
+        data,
+        bindings,
+    }
 }
 
 /// Binds dims and sets the opset. Returns all sizes of symbolic dims that are known.
@@ -242,15 +254,23 @@ fn check_opset(opset: i64) -> Result<(), PipelineError> {
 }
 
 /// What steps may know besides the model.
+#[derive(Clone, Copy)]
 struct Around<'a> {
     samples: Option<&'a Samples<'a>>,
     profile: Option<&'a Profile>,
     metrics: &'a dyn Metrics,
+    originals: Option<Originals<'a>>,
 }
 
-impl Default for Around<'_> {
-    fn default() -> Self {
-        Self { samples: None, profile: None, metrics: &() }
+impl<'a> Around<'a> {
+    /// What passes know around a model.
+    fn context(&self, model: &Model) -> PassContext<'a> {
+        let mut cx = PassContext::new(model, &fold::evaluate, &fold::covers)
+            .with_samples(self.samples)
+            .with_originals(self.originals)
+            .with_metrics(self.metrics);
+        cx.profile = self.profile.cloned().unwrap_or_default();
+        cx
     }
 }
 
@@ -267,9 +287,7 @@ fn run_step(
     let mut members = Vec::new();
     members_of(step, &Select::default(), &mut members);
     let members: Vec<_> = members.iter().map(|(pass, select)| Member { pass: *pass, select }).collect();
-    let mut cx = PassContext::new(model, &fold::evaluate, &fold::covers).with_samples(around.samples);
-    cx = cx.with_metrics(around.metrics);
-    cx.profile = around.profile.cloned().unwrap_or_default();
+    let mut cx = around.context(model);
     let passes = run_members(model, &members, &mut cx).map_err(failed)?;
     warnings.append(&mut cx.warnings);
     model.check().map_err(|error| PipelineError::Broken { step: step.id.clone(), error })?;

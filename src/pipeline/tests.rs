@@ -179,3 +179,47 @@ fn what_a_target_saturates_is_not_called_good() {
     assert!(measured(&careless) < 20.0, "{}", measured(&careless));
     assert!((measured(&careful) - loss.sqnr_db()).abs() < 1e-9);
 }
+
+#[test]
+fn what_a_step_keeps_keeps_its_id() {
+    let model = crate::onnx::from_text(MODEL).unwrap().model;
+    let (result, _) = run(&model, &Recipe::builtin("simplify").unwrap(), RunOptions::default()).unwrap();
+    for name in ["x", "y", "z", "f"] {
+        let id = model.graph.find(name);
+        assert!(id.is_some() && result.graph.find(name) == id, "{name}");
+    }
+}
+
+/// Two convolutions, the first one normalized, and how they are quantized.
+fn normalized() -> (Model, Recipe) {
+    let text = "<ir_version: 10, opset_import: [\"\": 21]>
+        g (float[1,2,8,8] x) => (float[1,4,4,4] y)
+        <float[8,2,3,3] w0, float[8] k, float[8] b, float[8] m, float[8] v, float[4,8,3,3] w1> {
+          c = Conv (x, w0)
+          n = BatchNormalization (c, k, b, m, v)
+          r = Relu (n)
+          y = Conv (r, w1)
+        }";
+    let mut fill = |name: &str, dtype, dims: &[u64]| {
+        let count = dims.iter().product::<u64>() as usize;
+        let offset = if "kv".contains(name) { 1.0 } else { 0.1 };
+        let items: Vec<f64> = (0..count).map(|i| ((i * 7 % 11) as f64 / 11.0 - 0.5) + offset).collect();
+        TensorData::from_f64s(dtype, dims, &items)
+    };
+    let model = crate::onnx::from_text_with(text, &mut fill).unwrap().model;
+    let recipe = "extends: simplify\nsteps:\n\
+        - quantize-weights: { weights: int4, rounding: nearest, min-elements: 1 }\n\
+        - correct-bias: { from: statistics }";
+    (model, Recipe::from_str(recipe, "r", "".as_ref()).unwrap())
+}
+
+#[test]
+fn what_a_folded_normalization_said_is_known_to_the_passes_after_it() {
+    let (model, recipe) = normalized();
+    let (result, log) = run(&model, &recipe, RunOptions::default()).unwrap();
+    assert!(!result.graph.nodes().any(|n| result.graph.node(n).is("BatchNormalization")));
+    let summary = &log.steps.last().unwrap().passes["correct-bias"];
+    assert_eq!(summary.applied, 1, "{summary:?}");
+    let why = "no BatchNormalization of the model as it was read feeds it";
+    assert_eq!(summary.skipped.get(why), Some(&1), "{summary:?}");
+}

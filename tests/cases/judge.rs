@@ -9,7 +9,7 @@ use onnxpress::engine::inputs::{DefaultDims, InputPlan, fed};
 use onnxpress::engine::interpret::Interpreter;
 use onnxpress::engine::{Bindings, Engine};
 use onnxpress::ir::{Dim, Model, TensorData};
-use onnxpress::pass::{Family, Pass, PassContext, Summary, run_set};
+use onnxpress::pass::{Family, Originals, Pass, PassContext, Summary, run_set};
 use onnxpress::prelude::Selector;
 use onnxpress::{Samples, onnx};
 
@@ -89,7 +89,10 @@ fn apply(case: &Case, model: &mut Model) -> Result<Report> {
         .collect::<Result<Vec<_>>>()?;
     let samples = Samples::new(&engine, bindings, calibration, Vec::new());
     let measures = case.header.samples.is_some() || passes.iter().any(|p| p.needs_samples());
-    let mut cx = PassContext::with_kernels(model).with_samples(measures.then_some(&samples));
+    let original = model.clone();
+    let mut cx = PassContext::with_kernels(model)
+        .with_samples(measures.then_some(&samples))
+        .with_originals(Some(Originals { read: &original, exact: &original }));
     if let Some(profile) = &case.header.profile {
         cx.profile = serde_json::from_value(over(serde_json::to_value(&cx.profile)?, profile.clone()))?;
     }
