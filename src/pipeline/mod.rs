@@ -157,7 +157,10 @@ pub fn run(
     original.check()?;
     let mut run = RunLog::default();
     let mut model = original.clone();
-    let bindings = prepare(&mut model, recipe, &options)?;
+    let bindings = bound(&mut model, recipe, &options.bindings)?;
+    // What verification runs: its inputs have the sizes that were asked for.
+    let asked = model.clone();
+    set_opset(&mut model, recipe, options.opset)?;
     let start = model.clone();
     let trains = !original.meta.training.is_empty();
     if trains && !recipe.steps.is_empty() {
@@ -190,7 +193,7 @@ pub fn run(
     run_all(exact, &around, &mut model, &mut run)?;
     let verify = verify_options(recipe, options.data.take(), bindings);
     let judge = match options.engine.filter(|_| recipe.verify.enabled) {
-        Some(engine) => proof::prove(original, &model, engine, &verify, &mut run, |verifier| {
+        Some(engine) => proof::prove(&asked, &model, engine, &verify, &mut run, |verifier| {
             culprit::find(&start, exact, verifier, &around)
         }),
         None => None,
@@ -199,7 +202,7 @@ pub fn run(
     let originals = Some(Originals { read: &start, exact: &exact });
     run_all(lossy, &Around { originals, ..around }, &mut model, &mut run)?;
     if !lossy.is_empty() || recipe.budget.needs_loss() {
-        proof::measure(original, &model, (samples.or(judge.as_ref()), around.profile), &mut run);
+        proof::measure(&asked, &model, (samples.or(judge.as_ref()), around.profile), &mut run);
     }
     run.integers = integers::count(&model, &run.steps, around.profile);
     budget::judge(&recipe.budget, (&metrics, before), &model, &mut run)?;
@@ -221,16 +224,15 @@ fn verify_options(
     }
 }
 
-/// Binds dims and sets the opset. Returns all sizes of symbolic dims that are known.
-fn prepare(model: &mut Model, recipe: &Recipe, options: &RunOptions<'_>) -> Result<Bindings, PipelineError> {
-    let bindings = bound(model, recipe, &options.bindings)?;
+/// Sets the opset that is to be written.
+fn set_opset(model: &mut Model, recipe: &Recipe, wanted: Option<i64>) -> Result<(), PipelineError> {
     let ceiling =
         recipe.profile.as_ref().and_then(|p| p.opset).filter(|&c| model.opset("").is_some_and(|o| o > c));
-    if let Some(opset) = options.opset.or(recipe.target_opset).or(ceiling) {
+    if let Some(opset) = wanted.or(recipe.target_opset).or(ceiling) {
         check_opset(opset)?;
         crate::onnx::set_opset(model, opset);
     }
-    Ok(bindings)
+    Ok(())
 }
 
 /// Binds dims. Returns all sizes of symbolic dims that are known.

@@ -111,3 +111,19 @@ fn profiles_are_listed_shown_and_chosen() {
     let line = stage.run(&["optimize", "m.onnx", "--profile", "generc"]).fails(2);
     assert_eq!(line, "--profile:1:1: unknown profile `generc`; did you mean `generic`?");
 }
+
+#[test]
+fn dims_without_a_name_are_bound_by_axis_and_verified_so() {
+    let stage = Stage::new();
+    let text = r#"
+<ir_version: 8, opset_import: ["": 17]>
+g (float[1, 2, ?, ?] x) => (float[1, 2, ?, ?] y)
+<float[2, 2, 1, 1] w = {1.5, -0.5, 0.25, 2}>
+{ c = Conv (x, w)  y = Identity (c) }"#;
+    stage.model("open.onnx", text);
+    stage.write("bind.yaml", "extends: simplify\ninputs: { x: { 2: 5, 3: 7 } }\n");
+    let told = stage.run(&["optimize", "open.onnx", "-r", "bind.yaml", "-o", "out.onnx"]).ok();
+    assert!(told.contains("verified equal"), "{told}");
+    let out = stage.run(&["inspect", "out.onnx"]).ok();
+    assert!(out.contains("x: float[1,2,5,7]"), "{out}");
+}
