@@ -24,6 +24,7 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "int8-server",
     "int8-x86-avx2",
     "int8-x86-vnni",
+    "prune-0.7",
     "simplify",
 ];
 
