@@ -80,6 +80,7 @@ registry! {
     "inline-constant-if" => InlineConstantIf(simplify::constant_if::InlineConstantIf),
     "inline-functions" => InlineFunctions(simplify::functions::InlineFunctions),
     "merge-equal-nodes" => MergeEqualNodes(simplify::equal_nodes::MergeEqualNodes),
+    "quantize-dynamic" => QuantizeDynamic(quantize::dynamic::QuantizeDynamic),
     "quantize-static" => QuantizeStatic(quantize::r#static::QuantizeStatic),
     "quantize-weights" => QuantizeWeights(quantize::weights::QuantizeWeights),
     "resolve-cast-like" => ResolveCastLike(simplify::cast_like::ResolveCastLike),

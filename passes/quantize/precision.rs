@@ -88,7 +88,7 @@ impl Pass for AssignPrecision {
         let samples = cx.samples()?;
         let profile = cx.profile.clone();
         let ways = self.ways(&profile)?;
-        undo_or_refuse(model, cx, self.quantize.requantize)?;
+        undo_or_refuse(ID, model, cx, self.quantize.requantize)?;
         let base = model.clone();
         let values = self.judge_metrics(&base, cx)?;
         if let Some(unmet) = values.first() {

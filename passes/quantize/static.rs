@@ -96,7 +96,7 @@ impl Pass for QuantizeStatic {
         let profile = cx.profile.clone();
         let choice = self.choose(&profile)?;
         let mut summary = Summary::default();
-        undo_or_refuse(model, cx, self.requantize)?;
+        undo_or_refuse(ID, model, cx, self.requantize)?;
         require_opset(model, choice.opset(), cx);
         let before = model.clone();
         let mut results = Vec::new();
@@ -126,7 +126,7 @@ pub(super) struct Choice<'c> {
 }
 
 /// What was done about pairs of products that overflow 16 bits.
-fn no_overflow(found: Overflows) -> Option<String> {
+pub(super) fn no_overflow(found: Overflows) -> Option<String> {
     let share = 100.0 * found.share();
     (found.overflowing > 0).then(|| format!("{share:.1} % of the pairs overflowed 16 bits; none can now"))
 }
