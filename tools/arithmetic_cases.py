@@ -227,7 +227,7 @@ def groups(case, gen):
 
 
 def between(case, gen):
-    """Operators between layers. Pooling and Sigmoid we compute in floats: at most one step apart."""
+    """Operators between layers. Pooling over windows and Sigmoid we compute in floats: at most one step apart."""
     f, C, step = "between", (2, 4, 5, 5), 0.0801
     for t in (U8, S8):
         z, n = (128 if t == U8 else 0), np.dtype(t)
@@ -237,7 +237,7 @@ def between(case, gen):
         case(f, f"Add {n}, Relu", lambda b: out(b, b.op("Relu", [b.op("Add", [b.act(C, t), b.act(C, t, 0.03)])]), 0 if t == U8 else -128))
         case(f, f"Concat {n}", lambda b: out(b, b.op("Concat", [b.act(C, t), b.act(C, t, 0.03)], axis=1)))
         case(f, f"AveragePool {n}", lambda b: out(b, b.op("AveragePool", [b.act(C, t)], kernel_shape=[2, 2], strides=[2, 2])), step)
-        case(f, f"GlobalAveragePool {n}", lambda b: out(b, b.op("GlobalAveragePool", [b.act(C, t)])), step)
+        case(f, f"GlobalAveragePool {n}", lambda b: out(b, b.op("GlobalAveragePool", [b.act(C, t)])))
         case(f, f"Relu {n}", lambda b: out(b, b.op("Relu", [b.act(C, t)])))
         case(f, f"LeakyRelu {n}", lambda b: out(b, b.op("LeakyRelu", [b.act(C, t)], alpha=0.1)))
         case(f, f"Softmax {n}", lambda b: b.qdq(b.op("Softmax", [b.act((2, 3, 9), t)], axis=-1), 0.0039, 0 if t == U8 else -128, t))

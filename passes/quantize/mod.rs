@@ -19,6 +19,8 @@ mod place;
 mod plan;
 pub mod precision;
 pub mod qat;
+mod qoperator;
+mod qtable;
 mod quantized;
 mod rounding;
 mod runtime;

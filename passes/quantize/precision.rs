@@ -102,6 +102,7 @@ impl Pass for AssignPrecision {
         let known = bench.measure(cx, samples, self.samples as usize)?;
         let found = self.find(&bench, &known, cx, samples)?;
         let lines = bench.apply(model, cx, &found, &mut summary)?;
+        self.quantize.write(ID, model, cx, &mut summary)?;
         summary.applied = lines.len();
         let mut lines: BTreeMap<NodeId, LayerReport> = lines.into_iter().collect();
         for (&node, known) in bench.layers.iter().zip(&known) {

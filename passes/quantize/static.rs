@@ -10,8 +10,11 @@ use crate::prelude::*;
 use super::codes::Rows;
 use super::fidelity::{Pair, ratios};
 use super::measure::{Calibrator, Measurement, Observed, Ranges};
+use super::packed::{MICROSOFT, import_microsoft};
+use super::pairs::Editor;
 use super::place::Placer;
 use super::plan::{Plan, Wanted, entry};
+use super::qoperator::{Format, write_on_codes};
 use super::quantized::undo_or_refuse;
 use super::rounding::Rounding;
 use super::store::Storage;
@@ -26,6 +29,12 @@ use super::store::Storage;
 ///
 /// Where the profile lets `QuantizeLinear` have a scale for each channel, channels with a small range are scaled up before
 /// they are rounded, as far as the rounding of the weights that take the factors over allows.
+///
+/// With `format: qoperator` the operators between such pairs are written as those on codes that runtimes make of them:
+/// `QLinearConv` and `QLinearMatMul`, and where the profile has onnxruntime's own operators, `QGemm`, `QLinearAdd`,
+/// `QLinearMul`, `QLinearConcat`, `QLinearGlobalAveragePool` and their kind. `MaxPool`, `Reshape` and others that compute
+/// nothing work on codes as they are, so does `Clip`. What has no such form stays as it is. Files for onnxruntime are better
+/// off with `qdq`, which its optimizations read; this form is for runtimes without them.
 ///
 /// *Left alone:* layers whose weight is not constant (but for a `MatMul` of two activations), and those of another type
 /// than float32. A model that is quantized already is refused: `import-qat` keeps its scales, `requantize: true` takes
@@ -54,6 +63,8 @@ pub struct QuantizeStatic {
     pub percentile: f64,
     /// How weights are rounded.
     pub rounding: Rounding,
+    /// How quantized operators are written.
+    pub format: Format,
     /// Take the scales of a model that is quantized already out first.
     pub requantize: bool,
 }
@@ -71,6 +82,7 @@ impl Default for QuantizeStatic {
             calibrator: Calibrator::MinMax,
             percentile: 99.99,
             rounding: Rounding::Compensated,
+            format: Format::Qdq,
             requantize: false,
         }
     }
@@ -113,6 +125,7 @@ impl Pass for QuantizeStatic {
         summary.layers.extend(
             results.into_iter().zip(ratios).map(|((line, _), sqnr_db)| LayerReport { sqnr_db, ..line }),
         );
+        self.write(ID, model, cx, &mut summary)?;
         Ok(summary)
     }
 }
@@ -135,6 +148,26 @@ pub(super) fn no_overflow(found: Overflows) -> Option<String> {
 pub(super) type Planned = (Plan, Measurement, Vec<Option<Rows>>);
 
 impl QuantizeStatic {
+    /// Writes a model that is quantized as the option says.
+    pub(super) fn write(
+        &self,
+        pass: &'static str,
+        model: &mut Model,
+        cx: &mut PassContext<'_>,
+        summary: &mut Summary,
+    ) -> anyhow::Result<()> {
+        if self.format == Format::Qdq {
+            return Ok(());
+        }
+        let own = cx.profile.domains.iter().any(|domain| domain == MICROSOFT);
+        main_graph(model, cx, &mut |scope, cx| {
+            let mut moved = Summary::default();
+            write_on_codes(&mut Editor { scope, cx, summary: &mut moved, pass }, own, summary)
+        })?;
+        import_microsoft(model, cx);
+        Ok(())
+    }
+
     /// What the options come down to.
     pub(super) fn choose<'c>(&'c self, profile: &'c Profile) -> anyhow::Result<Choice<'c>> {
         let between = self.between.as_ref().unwrap_or(&profile.between);

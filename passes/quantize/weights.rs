@@ -11,7 +11,7 @@ use super::blocks::{Codes, Granularity, Layout, ScaleSearch, Scales};
 use super::codes::{Rows, bounds};
 use super::fidelity::{Pair, ratios};
 use super::multiplied::{Known, give_back, joined, observe};
-use super::packed::{MICROSOFT, Packer};
+use super::packed::{Packer, import_microsoft};
 use super::plan::entry;
 use super::rounding::Rounding;
 use super::sites::{LAYERS, Site, TABLE, Wanted};
@@ -318,11 +318,7 @@ impl Choice {
         if opset > 0 {
             require_opset(model, opset, cx);
         }
-        let asks = |id| &*model.graph.node(id).op.domain == MICROSOFT;
-        if model.opset(MICROSOFT).is_none() && model.graph.nodes().any(asks) {
-            model.opsets.push(OpsetId { domain: MICROSOFT.to_owned(), version: 1 });
-            cx.target = Target::of(model);
-        }
+        import_microsoft(model, cx);
         Ok(())
     }
 }

@@ -178,15 +178,20 @@ impl Scope<'_> {
 
     /// Adds an operator whose one result is a new value, named as wished or nearly so.
     pub(crate) fn append(&mut self, new: NewOp<'_>, wish: &str) -> Result<ValueId, IrError> {
-        let output = self.graph.add_value(Value::named(self.names.fresh(wish)))?;
+        let output = self.add_value(wish)?;
         self.produce(new, output)?;
         Ok(output)
     }
 
+    /// Adds a value that nothing makes yet, named as wished or nearly so.
+    pub(crate) fn add_value(&mut self, wish: &str) -> Result<ValueId, IrError> {
+        self.graph.add_value(Value::named(self.names.fresh(wish)))
+    }
+
     /// Adds an operator whose results are new values, named as wished or nearly so.
     pub(crate) fn append_all(&mut self, new: NewOp<'_>, wishes: &[String]) -> Result<Vec<ValueId>, IrError> {
-        let value = |wish: &String| self.graph.add_value(Value::named(self.names.fresh(wish)));
-        let outputs: Vec<ValueId> = wishes.iter().map(value).collect::<Result<_, _>>()?;
+        let outputs: Vec<ValueId> =
+            wishes.iter().map(|wish| self.add_value(wish)).collect::<Result<_, _>>()?;
         self.produce_all(new, &outputs.iter().copied().map(Some).collect::<Slots>())?;
         Ok(outputs)
     }
