@@ -69,6 +69,7 @@ fn check(file: &str, arithmetic: Option<Arithmetic>) -> usize {
             Some(Arithmetic::Avx2Pairs) if !case["avx2"].is_null() => &case["avx2"],
             _ => &case["exact"],
         };
+        assert!(!recorded.is_null(), "{name}: nothing is recorded for {arithmetic:?}");
         count += 1;
         apart += usize::from(!case["avx2"].is_null());
         match answer(engine, &model.model, &tensors(&case["inputs"])) {
@@ -118,4 +119,14 @@ fn operators_between_layers() {
     for arithmetic in [Arithmetic::Exact, Arithmetic::Avx2Pairs] {
         assert_eq!(check("between.jsonl", Some(arithmetic)), 0);
     }
+}
+
+#[test]
+fn quantized_while_the_model_runs() {
+    assert!(check("dynamic.jsonl", Some(Arithmetic::Avx2Pairs)) > 30);
+}
+
+#[test]
+fn operators_of_onnxruntime_on_codes() {
+    assert!(check("qlinear.jsonl", Some(Arithmetic::Avx2Pairs)) > 30);
 }

@@ -6,7 +6,7 @@ U8, S8 = np.uint8, np.int8
 
 
 def add_all(gen):
-    for add in (quantize, operators, groups, between):
+    for add in (quantize, operators, groups, between, dynamic, qlinear):
         add(gen.case, gen)
 
 
@@ -227,7 +227,7 @@ def groups(case, gen):
 
 
 def between(case, gen):
-    """Operators between layers. Pooling and Sigmoid we compute in floats: at most one step apart."""
+    """Operators between layers. Pooling over windows and Sigmoid we compute in floats: at most one step apart."""
     f, C, step = "between", (2, 4, 5, 5), 0.0801
     for t in (U8, S8):
         z, n = (128 if t == U8 else 0), np.dtype(t)
@@ -237,10 +237,90 @@ def between(case, gen):
         case(f, f"Add {n}, Relu", lambda b: out(b, b.op("Relu", [b.op("Add", [b.act(C, t), b.act(C, t, 0.03)])]), 0 if t == U8 else -128))
         case(f, f"Concat {n}", lambda b: out(b, b.op("Concat", [b.act(C, t), b.act(C, t, 0.03)], axis=1)))
         case(f, f"AveragePool {n}", lambda b: out(b, b.op("AveragePool", [b.act(C, t)], kernel_shape=[2, 2], strides=[2, 2])), step)
-        case(f, f"GlobalAveragePool {n}", lambda b: out(b, b.op("GlobalAveragePool", [b.act(C, t)])), step)
+        case(f, f"GlobalAveragePool {n}", lambda b: out(b, b.op("GlobalAveragePool", [b.act(C, t)])))
         case(f, f"Relu {n}", lambda b: out(b, b.op("Relu", [b.act(C, t)])))
         case(f, f"LeakyRelu {n}", lambda b: out(b, b.op("LeakyRelu", [b.act(C, t)], alpha=0.1)))
         case(f, f"Softmax {n}", lambda b: b.qdq(b.op("Softmax", [b.act((2, 3, 9), t)], axis=-1), 0.0039, 0 if t == U8 else -128, t))
         case(f, f"Add {n} of a constant", lambda b: out(b, b.op("Add", [b.act(C, t), b.dq(b.c(gen.codes_of((4, 1, 1), t)), 0.03, z, t)])))
         case(f, f"Mul {n} with a scalar", lambda b: out(b, b.op("Mul", [b.act(C, t), b.dq(b.c(np.array(255 if t == U8 else 127, t)), 0.0019685, 0, t)])))
         case(f, f"Sigmoid {n}", lambda b: b.qdq(b.op("Sigmoid", [b.act(C, t)]), 0.0039, 0 if t == U8 else -128, t), 0.00391)
+
+
+def dynamic(case, gen):
+    """Activations that are quantized while the model runs, as quantize-dynamic writes it: onnxruntime fuses the products."""
+    f, rng, short = "dynamic", gen.RNG, gen.short
+
+    def product(b, x, n, t=S8, channels=True, bias=None, zero=None, op="MatMulInteger", shape=None, **attrs):
+        q, scale, point = x
+        shape = shape or (9, n)
+        count = n if channels else 1
+        steps = short(rng.uniform(0.004, 0.02, count))
+        view = (n,) if op == "MatMulInteger" else (n,) + (1,) * (len(shape) - 2)
+        steps = steps.reshape(view if channels else ())
+        ins = [q, b.c(gen.codes_of(shape, t)), point]
+        if zero is not None:
+            ins.append(b.c(np.array(zero, t)))
+        sums = b.op("Cast", [b.op(op, ins, **attrs)], to=1)
+        y = b.op("Mul", [sums, b.op("Mul", [scale, b.c(steps)])])
+        return y if bias is None else b.op("Add", [y, b.c(rng.uniform(-1, 1, bias))])
+
+    def q(b, shape, low=-3, high=5):
+        return b.op("DynamicQuantizeLinear", [b.input(rng.uniform(low, high, shape))], outs=3)
+
+    for t in (S8, U8):
+        n = np.dtype(t)
+        zeros = [None, 3] if t == S8 else [128, rng.integers(90, 160, 4)]
+        for zero in zeros:
+            label = f"{n}, zero {'none' if zero is None else 'by channel' if np.ndim(zero) else zero}"
+            case(f, f"product {label}", lambda b: product(b, q(b, (3, 9)), 4, t, zero=zero))
+            case(f, f"product {label}, a bias", lambda b: product(b, q(b, (3, 9)), 4, t, bias=4, zero=zero))
+        case(f, f"product {n}, one scale", lambda b: product(b, q(b, (3, 9)), 4, t, channels=False, bias=4, zero=zeros[-1] if t == S8 else 128))
+        case(f, f"product {n} of a stack", lambda b: product(b, q(b, (2, 3, 9)), 4, t, bias=(1, 4), zero=zeros[0]))
+        case(f, f"product {n} of two stacks", lambda b: product(b, q(b, (2, 2, 3, 9)), 4, t, zero=zeros[0]))
+        case(f, f"product {n} of a vector", lambda b: product(b, q(b, (9,)), 4, t, zero=zeros[0]))
+        case(f, f"two products {n} of one activation", lambda b: (lambda x: (product(b, x, 4, t, bias=4, zero=zeros[0]), product(b, x, 6, t)))(q(b, (3, 9))))
+        case(f, f"product {n} of positive numbers", lambda b: product(b, q(b, (3, 9), 1, 2), 4, t, bias=4, zero=zeros[0]))
+        case(f, f"product {n} of zeros", lambda b: product(b, q(b, (3, 9), 0, 0), 4, t, bias=4, zero=zeros[0]))
+        case(f, f"product {n}, a bias of one", lambda b: product(b, q(b, (3, 9)), 4, t, bias=(1,), zero=zeros[0]))
+        case(f, f"product {n} to one column", lambda b: product(b, q(b, (3, 9)), 1, t, bias=(1,), zero=zeros[0]))
+        conv = dict(op="ConvInteger", zero=None if t == S8 else 128)
+        case(f, f"convolution {n}", lambda b: product(b, q(b, (2, 4, 5, 5)), 3, t, bias=(3, 1, 1), shape=(3, 4, 3, 3), pads=[1, 1, 1, 1], **conv))
+        case(f, f"convolution {n}, one scale", lambda b: product(b, q(b, (2, 4, 5, 5)), 3, t, channels=False, shape=(3, 4, 3, 3), **conv))
+        case(f, f"convolution {n} in groups, strided", lambda b: product(b, q(b, (1, 4, 7, 7)), 6, t, shape=(6, 2, 3, 3), group=2, strides=[2, 2], auto_pad="SAME_UPPER", **conv))
+        case(f, f"convolution {n} of each channel", lambda b: product(b, q(b, (1, 4, 5, 5)), 4, t, bias=(4, 1, 1), shape=(4, 1, 3, 3), group=4, pads=[1, 1, 1, 1], **conv))
+        case(f, f"convolution {n} along one axis, dilated", lambda b: product(b, q(b, (2, 3, 9)), 4, t, shape=(4, 3, 3), dilations=[2], **conv))
+    case(f, "DynamicQuantizeLinear of zeros", lambda b: b.op("DynamicQuantizeLinear", [b.input(np.zeros(4))], outs=3))
+
+
+def qlinear(case, gen):
+    """onnxruntime's operators on codes, as they stand. Pooling over windows and Sigmoid we compute in floats."""
+    f, rng, C = "qlinear", gen.RNG, (2, 4, 5, 5)
+    for t in (U8, S8):
+        n, one = np.dtype(t), T.UINT8 if t == U8 else T.INT8
+        z, low = (128, 0) if t == U8 else (0, -128)
+        scale = lambda b, x: b.c(np.float32(x))
+        zero = lambda b, x: b.c(np.array(x, t))
+        x = lambda b, shape=C: b.input(gen.codes_of(shape, t))
+        unary = lambda b, op, v, ys, yz, **k: b.ms(op, [v, scale(b, 0.05), zero(b, z + 3), scale(b, ys), zero(b, yz)], **k)
+
+        def add(name, make, within=None):
+            gen.OUT_TYPES[f"{name} {n}"] = one
+            case(f, f"{name} {n}", make, within)
+
+        for op in ("QLinearAdd", "QLinearMul"):
+            binary = lambda b, v, w: b.ms(op, [v, scale(b, 0.05), zero(b, z), w, scale(b, 0.031), zero(b, z + 5), scale(b, 0.08), zero(b, z - 7)])
+            add(op, lambda b: binary(b, x(b), x(b)))
+            add(f"{op} of a constant", lambda b: binary(b, x(b), b.c(gen.codes_of((4, 1, 1), t))))
+        add("QLinearConcat", lambda b: b.ms("QLinearConcat", [scale(b, 0.06), zero(b, z - 7), x(b), scale(b, 0.05), zero(b, z), x(b), scale(b, 0.06), zero(b, z - 7), x(b), scale(b, 0.02), zero(b, z + 9)], axis=1))
+        add("QLinearGlobalAveragePool", lambda b: unary(b, "QLinearGlobalAveragePool", x(b), 0.031, z - 6, channels_last=0))
+        add("QLinearGlobalAveragePool of 1 × 1", lambda b: unary(b, "QLinearGlobalAveragePool", x(b, (2, 4, 1, 1)), 0.05, z + 3, channels_last=0))
+        add("QLinearGlobalAveragePool of 8 × 8", lambda b: unary(b, "QLinearGlobalAveragePool", x(b, (1, 33, 8, 8)), 0.013, z, channels_last=0))
+        add("QLinearAveragePool", lambda b: unary(b, "QLinearAveragePool", x(b), 0.04, z - 6, kernel_shape=[2, 2], strides=[2, 2]), 1)
+        add("QLinearAveragePool, padded", lambda b: unary(b, "QLinearAveragePool", x(b), 0.04, z - 6, kernel_shape=[3, 3], pads=[1, 1, 1, 1]), 1)
+        add("QLinearSigmoid", lambda b: unary(b, "QLinearSigmoid", x(b), 1 / 256, low), 1)
+        add("QLinearLeakyRelu", lambda b: unary(b, "QLinearLeakyRelu", x(b), 0.03, z - 40, alpha=0.1))
+        add("QLinearSoftmax", lambda b: unary(b, "QLinearSoftmax", x(b, (2, 3, 9)), 1 / 256, low, axis=-1, opset=17))
+        add("QLinearSoftmax along axis 1", lambda b: unary(b, "QLinearSoftmax", x(b, (2, 3, 9)), 1 / 256, low, axis=1, opset=17))
+        gen.OUT_TYPES[f"Clip {n}"] = gen.OUT_TYPES[f"MaxPool {n}"] = one
+        case(f, f"Clip {n}", lambda b: b.op("Clip", [x(b), zero(b, low + 30), zero(b, low + 190)]))
+        case(f, f"MaxPool {n}", lambda b: b.op("MaxPool", [x(b)], kernel_shape=[2, 2]))

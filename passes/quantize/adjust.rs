@@ -2,12 +2,13 @@
 
 use ndarray::{Array2, Axis};
 
+use crate::prelude::PairReport;
 use crate::prelude::descent::{Problem, RowGrid, fit_rows};
 
 use super::blocks::{Codes, ErrorOf, Gridded, Layout, ScaleSearch, Scales};
 use super::codes::Rows;
 use super::moments::Inputs;
-use super::rounding::Rounding;
+use super::rounding::{Rounding, Steps, pair_order};
 
 /// The share of the mean power of the inputs that is added to each: what the samples do not show.
 const DAMPING: f64 = 0.02;
@@ -63,6 +64,33 @@ impl Adjust {
             codes.extend(fit_rows(part, grids, &problem, free.then_some(&fit)));
         }
         Gridded { grids, codes }
+    }
+
+    /// Rounds the weight of a matrix product of unsigned and signed bytes on kernels that add two neighbouring products in
+    /// 16 bits: so that no pair overflows them. Says how many would have.
+    pub fn weight_in_pairs(
+        &self,
+        rows: &Rows,
+        layout: &Layout,
+        inputs: Option<(&Inputs, bool)>,
+    ) -> (Gridded, Option<PairReport>) {
+        let first = Self { rounding: Rounding::Nearest, ..*self }.weight(rows, layout, inputs);
+        let step = |grid: &RowGrid| grid.steps.first().map_or(1.0, |&step| step as f32);
+        let on = Steps {
+            by_row: first.grids.iter().map(step).collect(),
+            apart: layout.scales != Scales::Tensor,
+            bounds: (self.codes.bounds.0 as i8, self.codes.bounds.1 as i8),
+            pairs: pair_order((false, 1), rows),
+        };
+        let inputs = inputs.filter(|_| self.rounding == Rounding::Compensated);
+        let rounded = on.round(rows, inputs, |_, _| 1.0);
+        let grid = |&step: &f32| RowGrid { steps: vec![f64::from(step)], bounds: vec![self.codes.bounds] };
+        let codes = |row: &Vec<i32>| row.iter().map(|&code| f64::from(code)).collect();
+        let made = Gridded {
+            grids: rounded.steps.iter().map(grid).collect(),
+            codes: rounded.codes.iter().map(codes).collect(),
+        };
+        (made, rounded.pairs())
     }
 
     /// The grid of all rows together.

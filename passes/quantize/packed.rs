@@ -10,6 +10,15 @@ use super::sites::{Reader, Site};
 /// The domain of onnxruntime's own operators.
 pub(super) const MICROSOFT: &str = "com.microsoft";
 
+/// Lets a model ask for onnxruntime's own operators, where it has some.
+pub(super) fn import_microsoft(model: &mut Model, cx: &mut PassContext<'_>) {
+    let asks = |id| &*model.graph.node(id).op.domain == MICROSOFT;
+    if model.opset(MICROSOFT).is_none() && model.graph.nodes().any(asks) {
+        model.opsets.push(OpsetId { domain: MICROSOFT.to_owned(), version: 1 });
+        cx.target = Target::of(model);
+    }
+}
+
 /// Puts stored weights into a graph.
 pub(super) struct Packer<'p> {
     /// The pass.

@@ -90,9 +90,12 @@ const BETWEEN: &[(&str, Activations)] = &[
     ("AveragePool", Activations::First),
     ("Concat", Activations::All),
     ("GlobalAveragePool", Activations::First),
+    ("LeakyRelu", Activations::First),
     ("MaxPool", Activations::First),
     ("Mul", Activations::Both),
     ("Resize", Activations::First),
+    ("Sigmoid", Activations::First),
+    ("Softmax", Activations::First),
 ];
 
 /// Operators whose result holds no number that their input lacks, so that both have one scale.

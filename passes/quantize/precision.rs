@@ -89,7 +89,7 @@ impl Pass for AssignPrecision {
         let samples = cx.samples()?;
         let profile = cx.profile.clone();
         let ways = self.ways(&profile)?;
-        undo_or_refuse(model, cx, self.quantize.requantize)?;
+        undo_or_refuse(ID, model, cx, self.quantize.requantize)?;
         let base = model.clone();
         let values = self.judge_metrics(&base, cx)?;
         if let Some(unmet) = values.first() {
@@ -105,6 +105,7 @@ impl Pass for AssignPrecision {
         summary.assignments = assignments;
         let mut lines = bench.apply(model, cx, &found, &mut summary)?;
         judge((&base, model), &mut lines, &[], samples)?;
+        self.quantize.write(ID, model, cx, &mut summary)?;
         summary.applied = lines.len();
         tell(&bench, (&known, &found), lines, &mut summary);
         Ok(summary)

@@ -8,11 +8,18 @@ use crate::prelude::*;
 ///
 /// `DequantizeLinear` of what `QuantizeLinear` made gives way to what that read, one of constants to their floats; the
 /// integer operators of the standard have no such way back.
-pub(super) fn undo_or_refuse(model: &mut Model, cx: &mut PassContext<'_>, undo: bool) -> anyhow::Result<()> {
+pub(super) fn undo_or_refuse(
+    pass: &'static str,
+    model: &mut Model,
+    cx: &mut PassContext<'_>,
+    undo: bool,
+) -> anyhow::Result<()> {
     let quantized = |node: &Node| ["DequantizeLinear", "QuantizeLinear"].iter().any(|op| node.is(op));
     let integer = |node: &Node| {
         let name = &*node.op.name;
-        name.starts_with("QLinear") || name == "QGemm" || name.ends_with("Integer") || name == "MatMulNBits"
+        ["DynamicQuantize", "QGemm", "QLinear"].iter().any(|start| name.starts_with(start))
+            || name.contains("Integer")
+            || name == "MatMulNBits"
     };
     let count =
         |test: &dyn Fn(&Node) -> bool| model.graph.nodes().filter(|&n| test(model.graph.node(n))).count();
@@ -35,7 +42,7 @@ pub(super) fn undo_or_refuse(model: &mut Model, cx: &mut PassContext<'_>, undo: 
     main_graph(model, cx, &mut |scope, cx| {
         for node in scope.graph.order()? {
             if scope.graph.node(node).is("DequantizeLinear") {
-                dissolve(scope, cx, node)?;
+                dissolve(pass, scope, cx, node)?;
             }
         }
         Ok(())
@@ -43,7 +50,12 @@ pub(super) fn undo_or_refuse(model: &mut Model, cx: &mut PassContext<'_>, undo: 
 }
 
 /// Takes a `DequantizeLinear` out, and the `QuantizeLinear` before it.
-fn dissolve(scope: &mut Scope<'_>, cx: &PassContext<'_>, node: NodeId) -> anyhow::Result<()> {
+fn dissolve(
+    pass: &'static str,
+    scope: &mut Scope<'_>,
+    cx: &PassContext<'_>,
+    node: NodeId,
+) -> anyhow::Result<()> {
     let (Some(codes), Some(output)) = (scope.graph.node_input(node, 0), scope.graph.node_output(node, 0))
     else {
         return Ok(());
@@ -54,7 +66,7 @@ fn dissolve(scope: &mut Scope<'_>, cx: &PassContext<'_>, node: NodeId) -> anyhow
         scope.remove_node(node);
         if scope.replace(output, source)?.is_err() {
             let identity = NewOp {
-                pass: "quantize-static",
+                pass,
                 stands_for: maker.as_slice(),
                 op: OpName::onnx("Identity"),
                 attrs: Attrs::new(),

@@ -40,6 +40,15 @@ pub(super) struct Rounded {
     pub widened: f64,
 }
 
+impl Rounded {
+    /// What the report says of pairs.
+    pub fn pairs(&self) -> Option<PairReport> {
+        let (before, left) = self.overflows.zip(self.left)?;
+        let (pairs, before, after) = (before.pairs, before.overflowing, left.overflowing);
+        Some(PairReport { pairs, before, after, widened: self.widened })
+    }
+}
+
 /// What rows are rounded to.
 pub(super) struct Steps {
     /// The step of every row.

@@ -65,10 +65,16 @@ pub(super) enum Kind {
     Table,
 }
 
+/// Operators with weights.
+pub(super) const LAYERS: &[&str] = &["Conv", "ConvTranspose", "Gemm", "MatMul"];
+
+/// The operator that looks numbers up in a table.
+pub(super) const TABLE: &str = "Gather";
+
 /// Which weights are wanted.
 pub(super) struct Wanted {
-    /// Whether tables that `Gather` looks numbers up in are.
-    pub embeddings: bool,
+    /// The operators that read them: some of [`LAYERS`], and [`TABLE`].
+    pub ops: Vec<&'static str>,
     /// The fewest elements.
     pub min_elements: u64,
 }
@@ -118,10 +124,10 @@ impl Wanted {
         let node = graph.node(id);
         let is = |op: &str| node.is(op);
         Skip::unless(!is_other(node), "the pass does not know its weights")?;
-        let table = self.embeddings && is("Gather");
-        if !(table || ["Conv", "ConvTranspose", "Gemm", "MatMul"].into_iter().any(is)) {
+        if !self.ops.iter().any(|op| is(op)) {
             return Err(Skip::no_concern());
         }
+        let table = is(TABLE);
         let (slot, other) = if table { (0, 1) } else { (1, 0) };
         let get = |slot: usize| graph.node_input(id, slot).ok_or_else(Skip::no_concern);
         let (value, input, output) =

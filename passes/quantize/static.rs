@@ -10,8 +10,11 @@ use super::codes::Rows;
 use super::fidelity::{Pair, judge};
 use super::layer::LAYERS;
 use super::measure::{Calibrator, Measurement, Observed, Ranges};
+use super::packed::{MICROSOFT, import_microsoft};
+use super::pairs::Editor;
 use super::place::Placer;
 use super::plan::{Plan, Wanted};
+use super::qoperator::{Format, write_on_codes};
 use super::quantized::undo_or_refuse;
 use super::rounding::Rounding;
 use super::stays::warn_of_nothing;
@@ -28,6 +31,12 @@ use super::told::Line;
 ///
 /// Where the profile lets `QuantizeLinear` have a scale for each channel, channels with a small range are scaled up before
 /// they are rounded, as far as the rounding of the weights that take the factors over allows.
+///
+/// With `format: qoperator` the operators between such pairs are written as those on codes that runtimes make of them:
+/// `QLinearConv` and `QLinearMatMul`, and where the profile has onnxruntime's own operators, `QGemm`, `QLinearAdd`,
+/// `QLinearMul`, `QLinearConcat`, `QLinearGlobalAveragePool` and their kind. `MaxPool`, `Reshape` and others that compute
+/// nothing work on codes as they are, so does `Clip`. What has no such form stays as it is. Files for onnxruntime are better
+/// off with `qdq`, which its optimizations read; this form is for runtimes without them.
 ///
 /// *Left alone:* layers whose weight is not constant (but for a `MatMul` of two activations), those of another type than
 /// float32 and those in bodies of control flow; recurrent layers, `Einsum` and `Attention`. Each is in the JSON report with
@@ -57,6 +66,8 @@ pub struct QuantizeStatic {
     pub percentile: f64,
     /// How weights are rounded.
     pub rounding: Rounding,
+    /// How quantized operators are written.
+    pub format: Format,
     /// Take the scales of a model that is quantized already out first.
     pub requantize: bool,
 }
@@ -74,6 +85,7 @@ impl Default for QuantizeStatic {
             calibrator: Calibrator::MinMax,
             percentile: 99.99,
             rounding: Rounding::Compensated,
+            format: Format::Qdq,
             requantize: false,
         }
     }
@@ -99,7 +111,7 @@ impl Pass for QuantizeStatic {
         let profile = cx.profile.clone();
         let choice = self.choose(&profile)?;
         let mut summary = Summary::default();
-        undo_or_refuse(model, cx, self.requantize)?;
+        undo_or_refuse(ID, model, cx, self.requantize)?;
         require_opset(model, choice.opset(), cx);
         let before = model.clone();
         let mut lines = Vec::new();
@@ -115,6 +127,7 @@ impl Pass for QuantizeStatic {
         let pairs: Vec<Pair> = lines.iter().map(|line| placer.pair(line.result)).collect();
         judge((&before, model), &mut lines, &pairs, samples)?;
         summary.layers.extend(lines.into_iter().map(|line| line.told));
+        self.write(ID, model, cx, &mut summary)?;
         Ok(summary)
     }
 }
@@ -132,6 +145,26 @@ pub(super) struct Choice<'c> {
 pub(super) type Planned = (Plan, Measurement, Vec<Option<Rows>>);
 
 impl QuantizeStatic {
+    /// Writes a model that is quantized as the option says.
+    pub(super) fn write(
+        &self,
+        pass: &'static str,
+        model: &mut Model,
+        cx: &mut PassContext<'_>,
+        summary: &mut Summary,
+    ) -> anyhow::Result<()> {
+        if self.format == Format::Qdq {
+            return Ok(());
+        }
+        let own = cx.profile.domains.iter().any(|domain| domain == MICROSOFT);
+        main_graph(model, cx, &mut |scope, cx| {
+            let mut moved = Summary::default();
+            write_on_codes(&mut Editor { scope, cx, summary: &mut moved, pass }, own, summary)
+        })?;
+        import_microsoft(model, cx);
+        Ok(())
+    }
+
     /// What the options come down to.
     pub(super) fn choose<'c>(&'c self, profile: &'c Profile) -> anyhow::Result<Choice<'c>> {
         let between = self.between.as_ref().unwrap_or(&profile.between);

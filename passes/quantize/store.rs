@@ -89,12 +89,7 @@ impl Storage {
             self.weight(scope, placer, (layer.node, weight), (&rows, &rounded.codes), (steps, by_channel))?;
         let scales = steps.iter().take(if by_channel { steps.len() } else { 1 }).map(|&s| f64::from(s));
         let weight = WeightReport::of(scales).reaching(&rows.reaches());
-        let pairs = rounded.overflows.zip(rounded.left).map(|(before, left)| PairReport {
-            pairs: before.pairs,
-            before: before.overflowing,
-            after: left.overflowing,
-            widened: rounded.widened,
-        });
+        let pairs = rounded.pairs();
         let mut stored = StoredLayer { bytes: weight_bytes, weight, pairs };
         if factors.is_some() {
             unclip(placer.pass, scope, layer)?;

@@ -6,16 +6,14 @@ use anyhow::{bail, ensure};
 
 use crate::prelude::*;
 
-use super::adjust::{Adjust, shifts};
-use super::blocks::{Codes, Granularity, Gridded, Layout, ScaleSearch, Scales};
+use super::adjust::Adjust;
+use super::blocks::{Codes, Granularity, Layout, ScaleSearch, Scales};
 use super::codes::{Rows, bounds};
 use super::fidelity::{Pair, ratios};
-use super::layer::{Layer, Weight};
-use super::moments::Inputs;
-use super::packed::{MICROSOFT, Packer};
-use super::place::float;
+use super::multiplied::{Known, give_back, joined, observe};
+use super::packed::{Packer, import_microsoft};
 use super::rounding::Rounding;
-use super::sites::{Kind, Site, View, Wanted, leave};
+use super::sites::{LAYERS, Site, TABLE, Wanted, leave};
 use super::stays::{entry, warn_of_nothing};
 
 /// Store the constant weights of `Conv`, `ConvTranspose`, `Gemm` and `MatMul` in 8 or 4 bits; activations stay float.
@@ -183,10 +181,12 @@ struct Made {
     opset: i64,
 }
 
-/// What the readers of weights multiply them with: one for each reader, none where that is not known.
-type Known = BTreeMap<NodeId, Inputs>;
-
 impl QuantizeWeights {
+    /// The operators whose weights are stored.
+    fn ops(&self) -> Vec<&'static str> {
+        LAYERS.iter().copied().chain(self.embeddings.then_some(TABLE)).collect()
+    }
+
     fn choose(&self, profile: &Profile, samples: bool) -> anyhow::Result<Choice> {
         let dtype = self.weights.dtype();
         let form = self.form.unwrap_or(profile.weight_only);
@@ -211,7 +211,7 @@ impl QuantizeWeights {
             (ScaleSearch::MinMax, Rounding::Nearest)
         };
         Ok(Choice {
-            wanted: Wanted { embeddings: self.embeddings, min_elements: self.min_elements },
+            wanted: Wanted { ops: self.ops(), min_elements: self.min_elements },
             weights: dtype,
             granularity,
             block: usize::try_from(self.block)?,
@@ -318,80 +318,7 @@ impl Choice {
         if opset > 0 {
             require_opset(model, opset, cx);
         }
-        let asks = |id| &*model.graph.node(id).op.domain == MICROSOFT;
-        if model.opset(MICROSOFT).is_none() && model.graph.nodes().any(asks) {
-            model.opsets.push(OpsetId { domain: MICROSOFT.to_owned(), version: 1 });
-            cx.target = Target::of(model);
-        }
+        import_microsoft(model, cx);
         Ok(())
     }
-}
-
-/// What the readers of weights multiply them with, on the samples.
-fn observe(model: &Model, sites: &[Site], samples: &Samples<'_>) -> anyhow::Result<Known> {
-    let graph = &model.graph;
-    let (mut nodes, mut values, mut observers) = (Vec::new(), Vec::new(), Vec::new());
-    let batches = samples.count(Part::Calibration);
-    for site in sites {
-        for reader in &site.readers {
-            let plain = reader.plain || site.view.kind == Kind::Conv;
-            let rows = graph.constant(site.value).and_then(|d| Rows::of(d, site.view.axis));
-            let Some(rows) = rows.filter(|_| plain) else { continue };
-            let (layer, weight) = as_layer(site, reader.node, reader.result);
-            if let Some(inputs) = Inputs::of(graph, &layer, weight, &rows, batches) {
-                nodes.push(reader.node);
-                values.push(reader.input);
-                observers.push(inputs);
-            }
-        }
-    }
-    let see = |inputs: &mut Inputs, seen: &TensorData| inputs.see(seen);
-    samples.observe(Tap { model, values: &values }, &mut observers, see)?;
-    Ok(nodes.into_iter().zip(observers).filter(|(_, inputs)| !inputs.is_empty()).collect())
-}
-
-/// A reader of a weight, for measuring what it multiplies the weight with.
-fn as_layer(site: &Site, node: NodeId, result: ValueId) -> (Layer, Weight) {
-    let View { kind, axis, summed, group } = site.view;
-    let layer = Layer {
-        node,
-        activations: Vec::new(),
-        weight: None,
-        bias: None,
-        result,
-        activation: None,
-        gives_integers: false,
-    };
-    let weight =
-        Weight { slot: 1, value: site.value, axis, inputs: Some(summed), group, conv: kind == Kind::Conv };
-    (layer, weight)
-}
-
-/// What all readers of a weight multiply it with; `None` where that is not known of one.
-fn joined(site: &Site, known: &Known) -> Option<Inputs> {
-    let mut readers = site.readers.iter();
-    let mut joined = known.get(&readers.next()?.node)?.clone();
-    readers.try_for_each(|reader| {
-        joined.join(known.get(&reader.node)?);
-        Some(())
-    })?;
-    Some(joined)
-}
-
-/// Adds what rounding takes from the mean of the results to the biases.
-fn give_back(
-    scope: &mut Scope<'_>,
-    site: &Site,
-    known: &Known,
-    (rows, layout, made): (&Rows, &Layout, &Gridded),
-) -> Result<(), IrError> {
-    for reader in &site.readers {
-        let Some((inputs, (node, slot))) = known.get(&reader.node).zip(reader.bias) else { continue };
-        let Some(bias) = scope.graph.constant_input(node, slot).cloned() else { continue };
-        let shifts = shifts(rows, made, layout, inputs);
-        if let Some(bias) = bias.map_f64(|at, x| x + shifts.get(at).copied().unwrap_or(0.0)) {
-            float(scope, (node, slot), bias)?;
-        }
-    }
-    Ok(())
 }

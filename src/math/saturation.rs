@@ -229,11 +229,25 @@ impl Line {
             let second =
                 (least <= most).then(|| wanted.round_ties_even().clamp(least.into(), most.into()))?;
             let (e, f) = (self.x - f64::from(first), wanted - second);
-            Some((self.weights.0 * e * e + self.weights.1 * f * f, (f64::from(first), second)))
+            Some((self.weights.0 * e * e + self.weights.1 * f * f, second))
         };
-        let best = (low..=high).filter_map(candidate).min_by(|a, b| a.0.total_cmp(&b.0));
+        let near = nearest(self.x, limit) as i32;
+        let mut best: Option<(f64, i32, f64)> = None;
+        for away in 0..=high - low {
+            // So far away the error of the first weight alone is larger.
+            let least = self.weights.0 * (f64::from(away) - 0.5).max(0.0).powi(2);
+            if best.is_some_and(|(cost, ..)| least > cost) {
+                break;
+            }
+            for first in [near - away, near + away].into_iter().filter(|first| (low..=high).contains(first)) {
+                let Some((cost, second)) = candidate(first) else { continue };
+                if best.is_none_or(|(least, at, _)| cost.total_cmp(&least).then(first.cmp(&at)).is_lt()) {
+                    best = Some((cost, first, second));
+                }
+            }
+        }
         // Two zeros always fit; a limit without a zero may leave nothing.
-        best.map_or((0.0, 0.0), |(_, pair)| pair)
+        best.map_or((0.0, 0.0), |(_, first, second)| (first.into(), second))
     }
 }
 

@@ -37,6 +37,9 @@ pub struct Profile {
     /// Operators without weights that compute in integers.
     #[serde(default)]
     pub between: Vec<String>,
+    /// The domains of operators that it has besides those of the standard.
+    #[serde(default)]
+    pub domains: Vec<String>,
     /// Whether `QuantizeLinear` on floats may have a scale for each channel.
     #[serde(default)]
     pub channel_scales: bool,
@@ -153,6 +156,7 @@ impl Default for Profile {
             per_channel: list(&["Conv", "Gemm", "MatMul"]),
             integer_results: list(&["Conv", "Gemm", "MatMul"]),
             between: list(&["Add", "AveragePool", "Concat", "GlobalAveragePool", "MaxPool", "Mul", "Resize"]),
+            domains: Vec::new(),
             channel_scales: false,
             bias: BiasForm::Int32,
             accumulation: Accumulation::Exact,

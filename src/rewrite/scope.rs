@@ -6,8 +6,8 @@ use super::alias::{can_alias, remove_if_dead};
 use super::{Names, Outcome, alias};
 use crate::analysis::{Facts, InferContext};
 use crate::ir::{
-    Attrs, DType, Dim, Graph, IrError, Model, Node, NodeId, OpName, Origin, Provenance, TensorData, Value,
-    ValueId, ValueType,
+    Attrs, DType, Dim, Graph, IrError, Model, Node, NodeId, OpName, Origin, Provenance, Slots, TensorData,
+    Value, ValueId, ValueType,
 };
 use crate::schema::Target;
 
@@ -178,19 +178,38 @@ impl Scope<'_> {
 
     /// Adds an operator whose one result is a new value, named as wished or nearly so.
     pub(crate) fn append(&mut self, new: NewOp<'_>, wish: &str) -> Result<ValueId, IrError> {
-        let output = self.graph.add_value(Value::named(self.names.fresh(wish)))?;
+        let output = self.add_value(wish)?;
         self.produce(new, output)?;
         Ok(output)
     }
 
+    /// Adds a value that nothing makes yet, named as wished or nearly so.
+    pub(crate) fn add_value(&mut self, wish: &str) -> Result<ValueId, IrError> {
+        self.graph.add_value(Value::named(self.names.fresh(wish)))
+    }
+
+    /// Adds an operator whose results are new values, named as wished or nearly so.
+    pub(crate) fn append_all(&mut self, new: NewOp<'_>, wishes: &[String]) -> Result<Vec<ValueId>, IrError> {
+        let outputs: Vec<ValueId> =
+            wishes.iter().map(|wish| self.add_value(wish)).collect::<Result<_, _>>()?;
+        self.produce_all(new, &outputs.iter().copied().map(Some).collect::<Slots>())?;
+        Ok(outputs)
+    }
+
     /// Adds an operator that makes a value which nothing produces yet.
     pub(crate) fn produce(&mut self, new: NewOp<'_>, output: ValueId) -> Result<NodeId, IrError> {
+        self.produce_all(new, &[Some(output)])
+    }
+
+    /// Adds an operator that makes values which nothing produces yet; it is named as the first.
+    fn produce_all(&mut self, new: NewOp<'_>, outputs: &[Option<ValueId>]) -> Result<NodeId, IrError> {
         let made_by = self.provenance(new.pass, new.stands_for);
-        let name = self.graph.value(output).name.clone();
+        let first = outputs.iter().flatten().next();
+        let name = first.map_or_else(String::new, |&v| self.graph.value(v).name.clone());
         let mut node = Node::new(new.op, name, new.attrs);
         node.position = new.stands_for.iter().map(|&n| self.graph.node(n).position).max().unwrap_or_default();
         node.made_by = Some(Arc::new(made_by));
-        self.graph.add_node(node, new.inputs, &[Some(output)])
+        self.graph.add_node(node, new.inputs, outputs)
     }
 
     /// Lets the producer of a value make a new one instead; the old one is left without a producer, with its readers

@@ -254,7 +254,9 @@ impl Machine<'_> {
         outputs: &[bool],
     ) -> Result<Vec<TensorData>, EngineError> {
         let call = NodeCall { op, attrs, inputs, outputs, limit: self.limit };
-        let made = self.arithmetic.and_then(|arithmetic| kernels::integer::eval(&call, arithmetic));
+        // What onnxruntime's own operators compute, no standard says.
+        let exact = (&*op.domain == kernels::integer::MICROSOFT).then_some(Arithmetic::Exact);
+        let made = self.arithmetic.or(exact).and_then(|arithmetic| kernels::integer::eval(&call, arithmetic));
         made.unwrap_or_else(|| kernels::eval(&call))
     }
 

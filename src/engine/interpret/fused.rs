@@ -73,11 +73,12 @@ pub(super) fn groups(graph: &Graph) -> HashMap<NodeId, Work> {
     graph.nodes().filter_map(|id| Some((id, work(id)?))).collect()
 }
 
-/// `Add`, `Mul` and `Softmax`, which onnxruntime rounds in its own way on codes.
+/// `Add`, `GlobalAveragePool`, `Mul` and `Softmax`, which onnxruntime rounds in its own way on codes.
 fn between(graph: &Graph, id: NodeId) -> Option<Work> {
     let node = graph.node(id);
     let op = match &*node.op.name {
         "Add" => "QLinearAdd",
+        "GlobalAveragePool" => "QLinearGlobalAveragePool",
         "Mul" => "QLinearMul",
         "Softmax" => "QLinearSoftmax",
         _ => return None,

@@ -75,6 +75,24 @@ pub(super) fn softmax(call: &NodeCall<'_>) -> Outputs {
     target.tensor(call, dims, codes)
 }
 
+/// `QLinearGlobalAveragePool(X, x_scale, x_zero, y_scale, y_zero)`: sums of planes, and one factor.
+pub(super) fn global_average(call: &NodeCall<'_>) -> Outputs {
+    if call.int_or("channels_last", 0)? != 0 {
+        return Err(call.unsupported("channels_last"));
+    }
+    let dims = call.need(0)?.dims();
+    let (x, target) = (Operand::of(call, 0, dims)?, Target::of(call, 4)?);
+    let plane = dims.iter().skip(2).product::<u64>();
+    if dims.len() < 3 || plane == 0 {
+        return Err(call.invalid(format_args!("dims {dims:?} hold no planes")));
+    }
+    let factor = x.scale / (scale(call, 3)? * plane as f32);
+    let sum = |plane: &[i16]| plane.iter().fold(0i32, |sum, code| sum.wrapping_add(i32::from(code - x.zero)));
+    let codes = x.items.chunks_exact(plane as usize).map(|plane| target.code(sum(plane), factor)).collect();
+    let out: Vec<u64> = dims.iter().take(2).copied().chain(std::iter::repeat_n(1, dims.len() - 2)).collect();
+    target.tensor(call, &out, codes)
+}
+
 /// An operator of one quantized input, `(X, x_scale, x_zero, y_scale, y_zero)`, by that of the standard on floats.
 pub(super) fn unary(call: &NodeCall<'_>, op: &str) -> Outputs {
     if call.int_or("channels_last", 0)? != 0 {

@@ -39,7 +39,7 @@ pub(super) fn dynamic_quantize_matmul(call: &NodeCall<'_>, arithmetic: Arithmeti
         outputs: &[true; 3],
         ..*call
     };
-    let made = super::super::eval(&one)?;
+    let made = super::dynamic::dynamic_quantize(&one)?;
     let [codes, scale, zero] = made.as_slice() else {
         return Err(call.invalid("DynamicQuantizeLinear made other than three outputs"));
     };

@@ -2,6 +2,7 @@
 //! saturate at 16 bits, and one float32 factor to requantize by. What onnxruntime computes, bit for bit.
 
 mod conv;
+mod dynamic;
 mod elementwise;
 mod matmul;
 
@@ -18,6 +19,7 @@ type Kernel = fn(&NodeCall<'_>, Arithmetic) -> Outputs;
 
 /// The operators by domain and name.
 const TABLE: &[(&str, &str, Kernel)] = &[
+    ("", "DynamicQuantizeLinear", |call, _| dynamic::dynamic_quantize(call)),
     ("", "MatMulInteger", matmul::matmul_integer),
     ("", "QLinearConv", conv::qlinear_conv),
     ("", "QLinearMatMul", matmul::qlinear_matmul),
@@ -27,7 +29,7 @@ const TABLE: &[(&str, &str, Kernel)] = &[
     (MICROSOFT, "QLinearAdd", |call, _| elementwise::binary(call, true)),
     (MICROSOFT, "QLinearAveragePool", |call, _| elementwise::unary(call, "AveragePool")),
     (MICROSOFT, "QLinearConcat", |call, _| elementwise::concat(call)),
-    (MICROSOFT, "QLinearGlobalAveragePool", |call, _| elementwise::unary(call, "GlobalAveragePool")),
+    (MICROSOFT, "QLinearGlobalAveragePool", |call, _| elementwise::global_average(call)),
     (MICROSOFT, "QLinearLeakyRelu", |call, _| elementwise::unary(call, "LeakyRelu")),
     (MICROSOFT, "QLinearMul", |call, _| elementwise::binary(call, false)),
     (MICROSOFT, "QLinearSigmoid", |call, _| elementwise::unary(call, "Sigmoid")),
