@@ -8,6 +8,7 @@ mod bias;
 mod blocks;
 mod codes;
 mod fidelity;
+mod fused;
 mod layer;
 mod measure;
 mod moments;

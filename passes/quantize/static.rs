@@ -9,7 +9,7 @@ use crate::prelude::*;
 
 use super::codes::Rows;
 use super::fidelity::{Pair, ratios};
-use super::layer::LAYERS;
+use super::layer::{LAYERS, Weight};
 use super::measure::{Calibrator, Measurement, Observed, Ranges};
 use super::place::Placer;
 use super::plan::{Plan, Wanted};
@@ -187,14 +187,12 @@ impl Choice<'_> {
     }
 
     /// What a layer is now, for the report.
-    fn form(&self, node: &Node, has_weight: bool) -> String {
+    fn form(&self, node: &Node, weight: Option<Weight>) -> String {
         let short =
             |dtype: DType| format!("{}{}", if dtype.is_signed_int() { 's' } else { 'u' }, dtype.bits());
         let activations = short(self.ranges.dtype);
-        if !has_weight {
-            return format!("{activations}×{activations}");
-        }
-        let scales = if self.storage.by_channel(node) { "per channel" } else { "per tensor" };
+        let Some(weight) = weight else { return format!("{activations}×{activations}") };
+        let scales = if self.storage.by_channel(node, weight) { "per channel" } else { "per tensor" };
         format!("{activations}×{} {scales}", short(self.storage.weights))
     }
 
@@ -261,7 +259,7 @@ impl Choice<'_> {
         let mut results = Vec::new();
         for (layer, rows) in plan.layers.iter().zip(rows) {
             let mut line = entry(scope.graph, layer.node);
-            line.form = self.form(scope.graph.node(layer.node), layer.weight.is_some());
+            line.form = self.form(scope.graph.node(layer.node), layer.weight);
             if let (Some(weight), Some(rows)) = (layer.weight, rows)
                 && let Some(known) = found.of_layer(layer)
             {

@@ -156,7 +156,7 @@ impl Pass for QuantizeWeights {
         summary.applied = results.len();
         warn_of_nothing(ID, &summary, cx);
         choice.declare(model, cx, opset)?;
-        let pairs = results.iter().map(|&(_, v)| Pair { before: v, after: v, factors: None });
+        let pairs = results.iter().map(|&(_, v)| Pair { before: v, after: v, channels: None });
         let ratios = match samples {
             Some(samples) => ratios(&before, model, &pairs.collect::<Vec<_>>(), samples)?,
             None => vec![None; results.len()],
@@ -355,17 +355,16 @@ fn observe(model: &Model, sites: &[Site], samples: &Samples<'_>) -> anyhow::Resu
 /// A reader of a weight, for measuring what it multiplies the weight with.
 fn as_layer(site: &Site, node: NodeId, result: ValueId) -> (Layer, Weight) {
     let View { kind, axis, summed, group } = site.view;
-    let layer = Layer {
-        node,
-        activations: Vec::new(),
-        weight: None,
-        bias: None,
-        result,
-        activation: None,
-        gives_integers: false,
+    let layer = Layer::bare(node, result);
+    let weight = Weight {
+        slot: 1,
+        value: site.value,
+        axis,
+        inputs: Some(summed),
+        group,
+        conv: kind == Kind::Conv,
+        stack: false,
     };
-    let weight =
-        Weight { slot: 1, value: site.value, axis, inputs: Some(summed), group, conv: kind == Kind::Conv };
     (layer, weight)
 }
 
