@@ -120,7 +120,7 @@ impl Pass for QuantizeDynamic {
         if !results.is_empty() {
             require_opset(model, OPSET, cx);
         }
-        let pairs = results.iter().map(|&(_, v)| Pair { before: v, after: v, factors: None });
+        let pairs = results.iter().map(|&(_, v)| Pair { before: v, after: v, channels: None });
         let ratios = match samples {
             Some(samples) => ratios(&before, model, &pairs.collect::<Vec<_>>(), samples)?,
             None => vec![None; results.len()],

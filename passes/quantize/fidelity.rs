@@ -5,14 +5,23 @@ use crate::prelude::*;
 
 use super::told::{Line, Range};
 
+/// What a channel of the original is, given what is there: `(x − offset) · factor`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Channel {
+    /// What it was divided by.
+    pub factor: f64,
+    /// What was added then.
+    pub offset: f64,
+}
+
 /// A value of the original, and where its numbers are now.
 pub(super) struct Pair {
     /// In the original.
     pub before: ValueId,
     /// In the result.
     pub after: ValueId,
-    /// What the channels of an axis were divided by.
-    pub factors: Option<(usize, Vec<f64>)>,
+    /// How it follows from what is there, along an axis.
+    pub channels: Option<(usize, Vec<Channel>)>,
 }
 
 /// What looks at a value of both models.
@@ -48,11 +57,12 @@ fn powers(pair: &Pair, seen: &[&TensorData]) -> Result<(f64, f64), String> {
     };
     let dims = seen[0].dims();
     let inner = |axis: usize| dims.iter().skip(axis + 1).product::<u64>().max(1) as usize;
-    let factors = pair.factors.as_ref().map(|(axis, f)| (inner(*axis), f));
+    let channels = pair.channels.as_ref().map(|(axis, c)| (inner(*axis), c));
+    let whole = Channel { factor: 1.0, offset: 0.0 };
     let (mut signal, mut noise) = (0.0, 0.0);
     for (at, (&a, &b)) in wanted.iter().zip(&found).enumerate() {
-        let factor = factors.map_or(1.0, |(inner, f)| f[at / inner % f.len()]);
-        let (a, b) = (f64::from(a), f64::from(b) * factor);
+        let channel = channels.map_or(whole, |(inner, c)| c[at / inner % c.len()]);
+        let (a, b) = (f64::from(a), (f64::from(b) - channel.offset) * channel.factor);
         signal += a * a;
         noise += (a - b).powi(2);
     }

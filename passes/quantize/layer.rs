@@ -39,6 +39,9 @@ pub(super) struct Weight {
     pub group: usize,
     /// Whether it is the weight of a convolution.
     pub conv: bool,
+    /// Whether it is a stack of matrices. Runtimes take one scale for it, or one for every column of each matrix, which
+    /// `DequantizeLinear` cannot say.
+    pub stack: bool,
 }
 
 impl Weight {
@@ -55,6 +58,12 @@ impl Weight {
 }
 
 impl Layer {
+    /// A layer of which only its operator and its result count.
+    pub fn bare(node: NodeId, result: ValueId) -> Self {
+        let (activations, activation, gives_integers) = (Vec::new(), None, false);
+        Self { node, activations, weight: None, bias: None, result, activation, gives_integers }
+    }
+
     /// Whether a shift of its input by channel is one of its bias: it has one, and pads nothing.
     pub fn takes_shifts(&self, graph: &Graph) -> bool {
         let node = graph.node(self.node);
@@ -164,7 +173,15 @@ pub(super) fn weight_of(kind: &str, node: &Node, value: ValueId, data: &TensorDa
             (rank - 1, (rank == 2).then_some(0))
         }
     };
-    Ok(Weight { slot: 1, value, axis, inputs, group, conv: kind == "Conv" })
+    Ok(Weight {
+        slot: 1,
+        value,
+        axis,
+        inputs,
+        group,
+        conv: kind == "Conv",
+        stack: kind == "MatMul" && rank > 2,
+    })
 }
 
 /// The value behind the `Relu` or `Clip` that reads a result alone, and that node: integer kernels do both by

@@ -11,6 +11,7 @@ mod codes;
 mod counterpart;
 pub mod dynamic;
 mod fidelity;
+mod fused;
 mod imported;
 mod layer;
 pub mod layers;

@@ -41,17 +41,16 @@ pub(super) fn observe(model: &Model, sites: &[Site], samples: &Samples<'_>) -> a
 /// A reader of a weight, for measuring what it multiplies the weight with.
 fn as_layer(site: &Site, node: NodeId, result: ValueId) -> (Layer, Weight) {
     let View { kind, axis, summed, group } = site.view;
-    let layer = Layer {
-        node,
-        activations: Vec::new(),
-        weight: None,
-        bias: None,
-        result,
-        activation: None,
-        gives_integers: false,
+    let layer = Layer::bare(node, result);
+    let weight = Weight {
+        slot: 1,
+        value: site.value,
+        axis,
+        inputs: Some(summed),
+        group,
+        conv: kind == Kind::Conv,
+        stack: false,
     };
-    let weight =
-        Weight { slot: 1, value: site.value, axis, inputs: Some(summed), group, conv: kind == Kind::Conv };
     (layer, weight)
 }
 

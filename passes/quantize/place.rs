@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::prelude::*;
 
 use super::codes::{Grid, integers, usable};
-use super::fidelity::Pair;
+use super::fidelity::{Channel, Pair};
 use super::layer::Layer;
 use super::plan::Point;
 use super::seen::Scale;
@@ -19,9 +19,9 @@ pub(super) struct Placer {
     /// Constants that are stored as integers, and what comes back from those: readers that agree on the integers share
     /// them.
     stored: BTreeMap<ValueId, Vec<(Stored, ValueId)>>,
-    /// For values that are gone, because only what comes back from their codes is read: that, and the factors of its
-    /// channels.
-    stand_ins: BTreeMap<ValueId, (ValueId, usize, Vec<f64>)>,
+    /// For values that are gone, because only what comes back from their codes is read: that, and how its channels were
+    /// scaled and shifted.
+    stand_ins: BTreeMap<ValueId, (ValueId, usize, Vec<Channel>)>,
 }
 
 type DTypeKey = i32;
@@ -107,53 +107,61 @@ impl Placer {
         let stands_for: Vec<NodeId> =
             if producer.is_empty() { point.readers.iter().map(|r| r.0).take(1).collect() } else { producer };
         let plain = self.grid(scope, &name, scale.grid)?;
-        let own = match scale.factors.as_deref().zip(point.axis) {
-            Some((factors, axis)) => Some((channels(scope, &name, scale, factors)?, axis)),
-            None => None,
-        };
+        let own = scale.factors.as_deref().zip(point.axis);
         let source = if takes_over {
             scope.detach(value, &format!("{name}_unquantized"))?.unwrap_or(value)
         } else {
             value
         };
         let on = |grid: (ValueId, ValueId), axis| On { stands_for: &stands_for, grid, axis };
-        // The producer gives what is divided by the factors already.
+        // A producer of integers gives what is divided by the factors already.
         let first = match own {
-            Some((own, axis)) if !takes_over => on(own, Some(axis)),
+            Some((factors, axis)) if !takes_over => on(channels(scope, &name, scale, factors)?, Some(axis)),
             _ => on(plain, None),
         };
         let quantize = self.node(Kind::Quantize, source, &first);
         let codes = scope.append(quantize.as_new(), &format!("{name}_quantized"))?;
         let back = self.node(Kind::Dequantize, codes, &on(plain, None));
-        if own.is_none() && takes_over {
-            scope.produce(back.as_new(), value)?;
-            return Ok(());
-        }
-        if !point.readers.is_empty() {
-            let back = scope.append(back.as_new(), &format!("{name}_dequantized"))?;
-            point.readers.iter().try_for_each(|&(node, slot)| scope.feed(node, slot, back))?;
-            if let (Some((_, axis)), true) = (own, takes_over) {
-                self.stand_ins.insert(value, (back, axis, scale.factors.clone().unwrap_or_default()));
+        let Some((factors, axis)) = own.filter(|_| takes_over) else {
+            if takes_over {
+                scope.produce(back.as_new(), value)?;
+            } else if !point.readers.is_empty() {
+                self.feed(scope, point, (&back, &name))?;
             }
-        }
-        if let (Some((own, axis)), true) = (own, takes_over) {
+            return Ok(());
+        };
+        if !point.readers.is_empty() {
+            let back = self.feed(scope, point, (&back, &name))?;
             if scope.graph.use_count(value) == 0 && !scope.graph.is_pinned(value) {
+                self.stand_ins.insert(value, (back, axis, scale.channels()));
                 scope.remove_if_dead(value);
                 return Ok(());
             }
-            self.stand_ins.remove(&value);
-            scope.produce(self.node(Kind::Dequantize, codes, &on(own, Some(axis))).as_new(), value)?;
         }
+        let grid = channels(scope, &name, scale, factors)?;
+        scope.produce(self.node(Kind::Dequantize, codes, &on(grid, Some(axis))).as_new(), value)?;
         Ok(())
+    }
+
+    /// Lets the integer readers of a value read what a `DequantizeLinear` makes.
+    fn feed(
+        &self,
+        scope: &mut Scope<'_>,
+        point: &Point,
+        (back, name): (&Made<'_>, &str),
+    ) -> Result<ValueId, IrError> {
+        let back = scope.append(back.as_new(), &format!("{name}_dequantized"))?;
+        point.readers.iter().try_for_each(|&(node, slot)| scope.feed(node, slot, back))?;
+        Ok(back)
     }
 
     /// Where the numbers of a value of the original are now.
     pub fn pair(&self, value: ValueId) -> Pair {
         match self.stand_ins.get(&value) {
-            Some((stand_in, axis, factors)) => {
-                Pair { before: value, after: *stand_in, factors: Some((*axis, factors.clone())) }
+            Some((stand_in, axis, channels)) => {
+                Pair { before: value, after: *stand_in, channels: Some((*axis, channels.clone())) }
             }
-            None => Pair { before: value, after: value, factors: None },
+            None => Pair { before: value, after: value, channels: None },
         }
     }
 

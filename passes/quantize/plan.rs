@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::prelude::*;
 
 use super::codes::Rows;
+use super::fused::one_scale;
 use super::layer::{Layer, after_activation, layer};
 use super::stays::{in_bodies, stays};
 
@@ -246,6 +247,8 @@ impl Plan {
         let makers: BTreeMap<ValueId, &Layer> =
             self.layers.iter().filter(|l| l.gives_integers).map(|l| (l.result, l)).collect();
         let shared = self.shared_weights();
+        let layers = self.layers.iter().map(|layer| layer.node).collect();
+        let one = one_scale(scope.graph, &self.points, &layers);
         // A weight that several layers read is stored once, so it takes no layer's factors over.
         let own = |layer: &Layer| layer.weight.filter(|w| w.inputs.is_some() && !shared.contains(&w.value));
         let is_conv = |layer: &Layer| own(layer).is_some_and(|w| w.conv);
@@ -266,6 +269,7 @@ impl Plan {
                 None => axes.next(),
             };
             let scales = !tied.contains(value)
+                && !one.contains(value)
                 && point.layers.len() == point.readers.len()
                 && point.from_layer == maker.is_some()
                 && maker.is_none_or(|maker| is_conv(maker) && maker.scales_freely(scope.graph));

@@ -149,17 +149,19 @@ impl Steps {
             let entry = |(i, j)| p[[order[i], order[j]]] + if i == j { added } else { 0.0 };
             Array2::from_shape_fn(p.raw_dim(), entry)
         });
-        let found = products
-            .as_ref()
-            .and_then(|p| round_pairs_compensated(&lines, p, 0.0, Codes::ALL, self.bounds))
-            .unwrap_or_else(|| lines.iter().map(|l| round_pairs(l, Codes::ALL, self.bounds)).collect());
+        let found =
+            products.as_ref().and_then(|p| round_pairs_compensated(&lines, p, 0.0, Codes::ALL, self.bounds));
+        let (found, errors) = found.unwrap_or_else(|| {
+            let found: Vec<_> = lines.iter().map(|l| round_pairs(l, Codes::ALL, self.bounds)).collect();
+            let error = |(line, found): (&Vec<f64>, &Vec<f64>)| -> f64 {
+                line.iter().zip(found).map(|(a, b)| (a - b).powi(2)).sum()
+            };
+            let errors = lines.iter().zip(&found).map(error).collect();
+            (found, errors)
+        });
         let mut made: Vec<Vec<Row>> = vec![Vec::new(); part.len()];
-        for ((at, wider, line), found) in tried.into_iter().zip(found) {
+        for ((at, wider, _), (found, error)) in tried.into_iter().zip(found.into_iter().zip(errors)) {
             let step = f64::from(self.by_row[first + at]) * wider;
-            let error = products.as_ref().map_or_else(
-                || line.iter().zip(&found).map(|(a, b)| (a - b).powi(2)).sum(),
-                |p| error_of(&line, &found, p),
-            );
             let mut codes = vec![0; found.len()];
             order.iter().zip(&found).for_each(|(&to, &code)| codes[to] = code as i32);
             made[at].push((codes, wider, error * step * step));

@@ -3,6 +3,7 @@
 use crate::prelude::*;
 
 use super::codes::{Grid, Rows, bounds, usable};
+use super::fidelity::Channel;
 use super::measure::Calibrator;
 
 /// What was seen of a value, channel by channel; one channel where they are not told apart.
@@ -37,6 +38,20 @@ pub(super) struct Scale {
     pub factors: Option<Vec<f64>>,
     /// The code of zero in every channel; `None` for that of the grid.
     pub zeros: Option<Vec<i32>>,
+}
+
+impl Scale {
+    /// How every channel lies on the grid, where they have factors.
+    pub fn channels(&self) -> Vec<Channel> {
+        let step = f64::from(self.grid.scale);
+        let offset = |zero: i32| f64::from(zero - self.grid.zero_point) * step;
+        let zeros = self.zeros.as_deref();
+        let channel = |(at, &factor): (usize, &f64)| Channel {
+            factor,
+            offset: zeros.and_then(|zeros| zeros.get(at)).map_or(0.0, |&zero| offset(zero)),
+        };
+        self.factors.iter().flatten().enumerate().map(channel).collect()
+    }
 }
 
 /// The smallest factor of a channel: what is never seen must not drown in what it might be.

@@ -8,7 +8,7 @@ use crate::prelude::*;
 
 use super::codes::Rows;
 use super::fidelity::{Pair, judge};
-use super::layer::LAYERS;
+use super::layer::{LAYERS, Weight};
 use super::measure::{Calibrator, Measurement, Observed, Ranges};
 use super::packed::{MICROSOFT, import_microsoft};
 use super::pairs::Editor;
@@ -212,14 +212,12 @@ impl Choice<'_> {
     }
 
     /// What a layer is now, for the report.
-    fn form(&self, node: &Node, has_weight: bool) -> String {
+    fn form(&self, node: &Node, weight: Option<Weight>) -> String {
         let short =
             |dtype: DType| format!("{}{}", if dtype.is_signed_int() { 's' } else { 'u' }, dtype.bits());
         let activations = short(self.ranges.dtype);
-        if !has_weight {
-            return format!("{activations}×{activations}");
-        }
-        let scales = if self.storage.by_channel(node) { "per channel" } else { "per tensor" };
+        let Some(weight) = weight else { return format!("{activations}×{activations}") };
+        let scales = if self.storage.by_channel(node, weight) { "per channel" } else { "per tensor" };
         format!("{activations}×{} {scales}", short(self.storage.weights))
     }
 
@@ -286,7 +284,7 @@ impl Choice<'_> {
         let mut lines = Vec::new();
         for (layer, rows) in plan.layers.iter().zip(rows) {
             let mut line = Line::of(scope.graph, layer, plan, found);
-            line.told.form = self.form(scope.graph.node(layer.node), layer.weight.is_some());
+            line.told.form = self.form(scope.graph.node(layer.node), layer.weight);
             if let (Some(weight), Some(rows)) = (layer.weight, rows)
                 && let Some(known) = found.of_layer(layer)
             {

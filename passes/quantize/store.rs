@@ -53,8 +53,8 @@ impl Measured<'_> {
 
 impl Storage {
     /// Whether the weight of a layer has a scale for every output channel.
-    pub fn by_channel(&self, node: &Node) -> bool {
-        self.per_channel.iter().any(|op| node.is(op))
+    pub fn by_channel(&self, node: &Node, weight: Weight) -> bool {
+        !weight.stack && self.per_channel.iter().any(|op| node.is(op))
     }
 
     /// Stores weight and bias, scaled as input and result are.
@@ -69,7 +69,7 @@ impl Storage {
         let factors = known.factors();
         let geometry = weight.inputs(rows);
         let rows = rows.scaled(geometry, known.input.factors.as_deref(), factors);
-        let by_channel = self.by_channel(scope.graph.node(layer.node));
+        let by_channel = self.by_channel(scope.graph.node(layer.node), weight);
         let bias = bias_of(scope.graph, layer, known, rows.items.len());
         let least = bias.as_deref().filter(|_| self.bias == BiasForm::Int32).unwrap_or_default();
         let least: Vec<f64> =

@@ -151,7 +151,7 @@ impl Pass for QuantizeWeights {
         summary.applied = results.len();
         warn_of_nothing(ID, &summary, cx);
         choice.declare(model, cx, opset)?;
-        let pairs = results.iter().map(|&(_, v)| Pair { before: v, after: v, factors: None });
+        let pairs = results.iter().map(|&(_, v)| Pair { before: v, after: v, channels: None });
         let ratios = match samples {
             Some(samples) => ratios(&before, model, &pairs.collect::<Vec<_>>(), samples)?,
             None => vec![None; results.len()],

@@ -1,6 +1,7 @@
 //! Rounding weights so that their errors cancel on the inputs that they are multiplied with.
 
 use ndarray::Array2;
+use rayon::prelude::*;
 
 use super::linalg::inverse_factor;
 
@@ -37,19 +38,43 @@ pub fn round_rows(
             left[at + 1..].iter_mut().zip(line.iter().skip(at + 1)).for_each(|(x, u)| *x -= error * u);
         }
         let plain: Vec<f64> = items.iter().enumerate().map(|(at, &x)| round(row, at, x)).collect();
-        let cost = |q: &[f64]| error_of(items, q, products);
-        if cost(&made) < cost(&plain) { made } else { plain }
+        (made, plain)
     };
-    Some(rows.iter().enumerate().map(one).collect())
+    let (made, plain) = rows.par_iter().enumerate().map(one).unzip();
+    Some(better(rows, (made, plain), products).0)
+}
+
+/// The better of two ways to round every row, and its error.
+pub(super) fn better(
+    rows: &[Vec<f64>],
+    (first, second): (Vec<Vec<f64>>, Vec<Vec<f64>>),
+    products: &Array2<f64>,
+) -> (Vec<Vec<f64>>, Vec<f64>) {
+    let errors = [&first, &second].map(|made| errors_of(rows, made, products));
+    let [a, b] = errors;
+    let choose = |((x, a), (y, b)): ((Vec<f64>, f64), (Vec<f64>, f64))| if a < b { (x, a) } else { (y, b) };
+    first.into_iter().zip(a).zip(second.into_iter().zip(b)).map(choose).unzip()
+}
+
+/// Rows whose errors are computed by one product of matrices.
+const TOGETHER: usize = 64;
+
+/// `(w − q)·H·(w − q)ᵀ` of every row: the mean squared error of its products.
+fn errors_of(rows: &[Vec<f64>], rounded: &[Vec<f64>], products: &Array2<f64>) -> Vec<f64> {
+    let part = |(rows, rounded): (&[Vec<f64>], &[Vec<f64>])| -> Vec<f64> {
+        let gaps = Array2::from_shape_fn((rows.len(), products.nrows()), |(r, c)| rows[r][c] - rounded[r][c]);
+        let moved = gaps.dot(products);
+        let error =
+            |(gap, moved): (ndarray::ArrayView1<'_, f64>, ndarray::ArrayView1<'_, f64>)| gap.dot(&moved);
+        gaps.outer_iter().zip(moved.outer_iter()).map(error).collect()
+    };
+    rows.par_chunks(TOGETHER).zip(rounded.par_chunks(TOGETHER)).flat_map_iter(part).collect()
 }
 
 /// `(w − q)·H·(w − q)ᵀ`: the mean squared error of the products of one row.
 pub fn error_of(row: &[f64], rounded: &[f64], products: &Array2<f64>) -> f64 {
-    let gap: Vec<f64> = row.iter().zip(rounded).map(|(a, b)| a - b).collect();
-    let line = |(i, h): (usize, ndarray::ArrayView1<'_, f64>)| -> f64 {
-        gap[i] * h.iter().zip(&gap).map(|(h, g)| h * g).sum::<f64>()
-    };
-    products.outer_iter().enumerate().map(line).sum()
+    let gap: ndarray::Array1<f64> = row.iter().zip(rounded).map(|(a, b)| a - b).collect();
+    gap.dot(&products.dot(&gap))
 }
 
 #[cfg(test)]

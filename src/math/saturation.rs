@@ -5,8 +5,9 @@
 //! last one of an odd row is alone and always fits. What is multiplied are codes: zero points are made up for afterwards.
 
 use ndarray::Array2;
+use rayon::prelude::*;
 
-use super::compensate::error_of;
+use super::compensate::better;
 use super::linalg::inverse_factor;
 
 const LOWEST: i32 = i16::MIN as i32;
@@ -127,15 +128,15 @@ pub fn round_pairs(row: &[f64], codes: Codes, limit: (i8, i8)) -> Vec<f64> {
 /// As [`round_pairs`], with the least error of the products with inputs of the mean products `products` that rounding pair
 /// by pair finds: the error of each is made up for in those after it (see [`round_rows`](super::compensate::round_rows)).
 ///
-/// A row for which [`round_pairs`] is at least as good is rounded so. `None` where `products` has no factor, or a row
-/// another length.
+/// A row for which [`round_pairs`] is at least as good is rounded so. Also returns the error of every row. `None` where
+/// `products` has no factor, or a row another length.
 pub fn round_pairs_compensated(
     rows: &[Vec<f64>],
     products: &Array2<f64>,
     damping: f64,
     codes: Codes,
     limit: (i8, i8),
-) -> Option<Vec<Vec<f64>>> {
+) -> Option<(Vec<Vec<f64>>, Vec<f64>)> {
     let n = products.nrows();
     if rows.iter().any(|row| row.len() != n) || products.ncols() != n {
         return None;
@@ -145,12 +146,10 @@ pub fn round_pairs_compensated(
     let damped = |i: usize, j: usize| products[[i, j]] + if i == j { added } else { 0.0 };
     let ordered = Array2::from_shape_fn((n, n), |(i, j)| damped(order[i], order[j]));
     let factor = inverse_factor(&ordered)?;
-    let one = |row: &Vec<f64>| {
-        let made = compensated(row, &order, &factor, codes, limit);
-        let plain = round_pairs(row, codes, limit);
-        if error_of(row, &made, products) < error_of(row, &plain, products) { made } else { plain }
-    };
-    Some(rows.iter().map(one).collect())
+    let made =
+        |row: &Vec<f64>| (compensated(row, &order, &factor, codes, limit), round_pairs(row, codes, limit));
+    let both = rows.par_iter().map(made).unzip();
+    Some(better(rows, both, products))
 }
 
 /// Pairs with the most power first, the two of a pair together; the one that is alone comes last.

@@ -1,3 +1,4 @@
+use super::super::compensate::error_of;
 use super::*;
 
 /// Numbers that look random, from a counter: in −1..1.
@@ -113,15 +114,16 @@ fn compensation_keeps_pairs_exact_and_lowers_the_error() {
     let products = x.t().dot(&x) / 300.0;
     let rows: Vec<Vec<f64>> = (0..12).map(|r| row(r + 80, n, 127.0)).collect();
     let limit = (-127, 127);
-    let found = round_pairs_compensated(&rows, &products, 0.01, Codes::ALL, limit).unwrap();
+    let (found, errors) = round_pairs_compensated(&rows, &products, 0.01, Codes::ALL, limit).unwrap();
     let mut gain = 0.0;
-    for (wanted, made) in rows.iter().zip(&found) {
+    for ((wanted, made), error) in rows.iter().zip(&found).zip(errors) {
         let codes: Vec<i8> = made.iter().map(|&x| x as i8).collect();
         assert_eq!(overflowing(&codes, Codes::ALL).count(), 0);
         assert!(made.iter().all(|x| x.fract() == 0.0 && x.abs() <= 127.0));
         let plain = round_pairs(wanted, Codes::ALL, limit);
         let (a, b) = (error_of(wanted, &plain, &products), error_of(wanted, made, &products));
         assert!(b <= a, "{b} > {a}");
+        assert!((error - b).abs() <= 1e-12 * a, "{error} is not {b}");
         gain += a / b;
     }
     assert!(gain / 12.0 > 3.0, "{gain}");

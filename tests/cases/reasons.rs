@@ -10,6 +10,10 @@ use crate::case::{Applied, Case};
 
 /// Reasons that no valid model can bring about, or that name what they met; each with why it has no case here.
 const WITHOUT_A_CASE: &[(&str, &str)] = &[
+    (
+        "its operator on codes lacks scales along this axis",
+        "what quantizes a layer gives it scales that all take",
+    ),
     ("another of its outputs is used", "every rule whose root has several outputs says so in its own words"),
     ("the dims would change", "a rule whose result has other dims would be wrong"),
 ];

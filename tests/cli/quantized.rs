@@ -192,3 +192,29 @@ g (float[batch, 1] x) => (float[batch, 1] y) <float[1, 1] w = {0}, float[1] b = 
     let gap = found["loss"]["outputs"][0]["max_abs"].as_f64().unwrap();
     assert!(gap < 0.01, "the bias is all there is: {found}");
 }
+
+#[test]
+fn channels_that_are_shifted_are_measured_where_they_were() {
+    let stage = Stage::new();
+    stage.model(
+        "m.onnx",
+        r#"<ir_version: 8, opset_import: ["": 17]>
+g (float[batch, 2, 4, 4] x) => (float[batch, 1, 4, 4] y)
+<float[3, 2, 1, 1] w = {1, -0.5, 0.25, 2, 0.5, 0.5}, float[3] b = {9, -7, 0.5}, float[1, 3, 1, 1] v = {1, 0.7, -2}, float[1] c = {0}>
+{
+  h = Conv (x, w, b)
+  y = Conv (h, v, c)
+}"#,
+    );
+    stage.write(
+        "q.yaml",
+        "target: { profile: x86-vnni }\ndata: { calib: { random: 16 } }\nsteps: [quantize-static]\n",
+    );
+    stage.optimize(&["m.onnx", "-r", "q.yaml", "-o", "out.onnx", "--report", "r.json"]).ok();
+    let shifted = stage.load("out.onnx").graph;
+    assert!(shifted.find("h_channel_zero_points").is_none(), "the shift is in the bias alone");
+    let found: Value = serde_json::from_slice(&stage.read("r.json")).unwrap();
+    for layer in found["steps"][0]["passes"]["quantize-static"]["layers"].as_array().unwrap() {
+        assert!(layer["sqnr_db"].as_f64().unwrap() > 25.0, "{layer}");
+    }
+}
