@@ -126,12 +126,12 @@ impl Placer {
             if takes_over {
                 scope.produce(back.as_new(), value)?;
             } else if !point.readers.is_empty() {
-                self.feed(scope, point, (&back, &name))?;
+                feed(scope, point, (&back, &name))?;
             }
             return Ok(());
         };
         if !point.readers.is_empty() {
-            let back = self.feed(scope, point, (&back, &name))?;
+            let back = feed(scope, point, (&back, &name))?;
             if scope.graph.use_count(value) == 0 && !scope.graph.is_pinned(value) {
                 self.stand_ins.insert(value, (back, axis, scale.channels()));
                 scope.remove_if_dead(value);
@@ -141,18 +141,6 @@ impl Placer {
         let grid = channels(scope, &name, scale, factors)?;
         scope.produce(self.node(Kind::Dequantize, codes, &on(grid, Some(axis))).as_new(), value)?;
         Ok(())
-    }
-
-    /// Lets the integer readers of a value read what a `DequantizeLinear` makes.
-    fn feed(
-        &self,
-        scope: &mut Scope<'_>,
-        point: &Point,
-        (back, name): (&Made<'_>, &str),
-    ) -> Result<ValueId, IrError> {
-        let back = scope.append(back.as_new(), &format!("{name}_dequantized"))?;
-        point.readers.iter().try_for_each(|&(node, slot)| scope.feed(node, slot, back))?;
-        Ok(back)
     }
 
     /// Where the numbers of a value of the original are now.
@@ -239,6 +227,13 @@ impl Placer {
         self.grids.insert(key, (scale, zero));
         Ok((scale, zero))
     }
+}
+
+/// Lets the integer readers of a value read what a `DequantizeLinear` makes.
+fn feed(scope: &mut Scope<'_>, point: &Point, (back, name): (&Made<'_>, &str)) -> Result<ValueId, IrError> {
+    let back = scope.append(back.as_new(), &format!("{name}_dequantized"))?;
+    point.readers.iter().try_for_each(|&(node, slot)| scope.feed(node, slot, back))?;
+    Ok(back)
 }
 
 /// The upper bound of the function after a layer whose channels are scaled is where the quantized range ends.

@@ -21,8 +21,8 @@ fn staged() -> Stage {
 
 /// An `.npy` file of float32.
 fn npy(stage: &Stage, name: &str, dims: &[usize], items: &[f32]) {
-    let dims: String = dims.iter().map(|d| format!("{d},")).collect();
-    let dict = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({dims})}}\n");
+    let dims: Vec<String> = dims.iter().map(usize::to_string).collect();
+    let dict = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({},)}}\n", dims.join(","));
     let mut file = b"\x93NUMPY\x01\x00".to_vec();
     file.extend((dict.len() as u16).to_le_bytes());
     file.extend(dict.as_bytes());
@@ -88,6 +88,27 @@ fn one_bad_file_among_good_ones_is_named() {
     assert_eq!(line, "m.onnx: the model has no input `z`; its inputs are `x`");
 }
 
+const INTEGERS: &str = r#"
+<ir_version: 8, opset_import: ["": 17]>
+g (int32[batch, 2] x) => (int32[batch, 2] y)
+<int32[2, 2] w = {1, -5, 2, 3}>
+{
+  y = MatMul (x, w)
+}"#;
+const NO_WEIGHTS: &str = r#"
+<ir_version: 8, opset_import: ["": 17]>
+g (float[batch, 2] x) => (float[batch, 2] y)
+{
+  y = Softmax (x)
+}"#;
+const TRANSPOSED: &str = r#"
+<ir_version: 8, opset_import: ["": 17]>
+g (float[2, 2] x) => (float[2, 2] y)
+<float[2, 2] w = {1.5, -0.5, 0.25, 2}>
+{
+  y = Gemm <transA = 1> (x, w)
+}"#;
+
 #[test]
 fn a_model_without_layers_is_left_as_it_is_and_said_to_be() {
     let stage = staged();
@@ -106,26 +127,6 @@ fn a_model_without_layers_is_left_as_it_is_and_said_to_be() {
             .unwrap()
             .to_owned()
     };
-    const INTEGERS: &str = r#"
-<ir_version: 8, opset_import: ["": 17]>
-g (int32[batch, 2] x) => (int32[batch, 2] y)
-<int32[2, 2] w = {1, -5, 2, 3}>
-{
-  y = MatMul (x, w)
-}"#;
-    const NO_WEIGHTS: &str = r#"
-<ir_version: 8, opset_import: ["": 17]>
-g (float[batch, 2] x) => (float[batch, 2] y)
-{
-  y = Softmax (x)
-}"#;
-    const TRANSPOSED: &str = r#"
-<ir_version: 8, opset_import: ["": 17]>
-g (float[2, 2] x) => (float[2, 2] y)
-<float[2, 2] w = {1.5, -0.5, 0.25, 2}>
-{
-  y = Gemm <transA = 1> (x, w)
-}"#;
     for step in ["quantize-static", "quantize-weights"] {
         let nothing = format!(
             "`{step}` has quantized nothing: the model has no Conv, ConvTranspose, Gemm, MatMul on floats"
