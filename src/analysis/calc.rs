@@ -135,11 +135,11 @@ impl<'a> Calc<'a> {
         let positive = self.is_size(a) && self.is_size(b);
         match (a.known(), b.known()) {
             (_, Some(1)) => a.clone(),
+            (_, Some(y)) if y <= 0 => self.make(positive),
             (Some(x), Some(y)) => match floor_div(x, y) {
                 Some(quotient) => Expr::of(quotient),
                 None => self.make(positive),
             },
-            (_, Some(y)) if y <= 0 => self.make(positive),
             _ => {
                 let quotient = a.inside().zip(b.inside()).map(|(a, b)| a / b);
                 self.settle(quotient, positive)
@@ -344,6 +344,21 @@ mod tests {
         assert!(halves.is_fresh(), "{halves}");
         assert!(calc.add(&n, &Expr::of(i64::MAX)).is_fresh());
         assert!(calc.add(&Expr::of(1), &Expr::of(i64::MAX)).is_fresh());
+    }
+
+    #[test]
+    fn a_negative_factor_of_both_may_go() {
+        let mut known = HashSet::new();
+        let mut calc = Calc::new("?".to_owned(), &mut known);
+        let negative = calc.min(&Expr::size("n"), &Expr::of(-2));
+        let above = calc.mul(&negative, &Expr::of(-5));
+        let square = calc.mul(&negative, &above);
+        let below = calc.mul(&negative, &Expr::of(-3));
+        for (above, below, value) in [(&square, &above, -2), (&above, &below, 1), (&square, &below, -4)] {
+            let quotient = calc.div(above, below);
+            assert!(!quotient.has_fresh(), "{above} / {below}");
+            assert_eq!(quotient.eval(&|_| Some(7)), Some(value), "{above} / {below} gave {quotient}");
+        }
     }
 
     #[test]

@@ -159,8 +159,13 @@ fn eval(expr: &SymExpr, size_of: &dyn Fn(&str) -> Option<i64>) -> Option<i64> {
     }
 }
 
+/// `a / b`, rounded down; `b` may be negative, as a factor that both had may have been.
 pub(super) fn floor_div(a: i64, b: i64) -> Option<i64> {
-    if b > 0 { Some(a.div_euclid(b)) } else { None }
+    match b {
+        0 => None,
+        1.. => Some(a.div_euclid(b)),
+        _ => floor_div(a.checked_neg()?, b.checked_neg()?),
+    }
 }
 
 pub(super) fn ceil_div(a: i64, b: i64) -> Option<i64> {

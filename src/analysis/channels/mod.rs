@@ -1,7 +1,7 @@
 //! Which channels live and die together.
 //!
 //! Every index of every axis whose size is known is an element; operators tie elements by one index formula each (see
-//! [`formulas`]), and what hangs together is an *atom*: to remove one of its elements is to remove all. An operator
+//! `formulas`), and what hangs together is an *atom*: to remove one of its elements is to remove all. An operator
 //! without a formula, a graph input, an output: these freeze what they touch, and say why. Where a `Reshape` parts an
 //! axis into several, one of the parts carries the ties and the others are frozen: the heads of an attention where there
 //! are some, else the longest part that nothing else froze.
