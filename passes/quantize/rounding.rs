@@ -132,7 +132,7 @@ impl Steps {
                 .map(|codes| vec![(codes, 1.0, 0.0)])
                 .collect();
         };
-        let mut tried: Vec<(usize, f64, Vec<f64>)> = Vec::new();
+        let (mut tried, mut lines) = (Vec::new(), Vec::new());
         for (at, row) in part.iter().enumerate() {
             let whole = |wider: f64| -> Vec<f64> {
                 let step = f64::from(self.by_row[first + at]) * wider;
@@ -140,9 +140,9 @@ impl Steps {
             };
             let fits = self.count(&whole(1.0)).overflowing == 0 && self.apart;
             let few = if fits { &WIDER[..1] } else { &WIDER[..] };
-            tried.extend(few.iter().map(|&wider| (at, wider, whole(wider))));
+            tried.extend(few.iter().map(|&wider| (at, wider)));
+            lines.extend(few.iter().map(|&wider| whole(wider)));
         }
-        let lines: Vec<Vec<f64>> = tried.iter().map(|(_, _, line)| line.clone()).collect();
         // Damped, as what is rounded: clipped pairs are far off, where a few samples say nothing.
         let products = moment.map(|(p, _)| {
             let added = DAMPING * p.diag().mean().unwrap_or(0.0);
@@ -160,7 +160,7 @@ impl Steps {
             (found, errors)
         });
         let mut made: Vec<Vec<Row>> = vec![Vec::new(); part.len()];
-        for ((at, wider, _), (found, error)) in tried.into_iter().zip(found.into_iter().zip(errors)) {
+        for ((at, wider), (found, error)) in tried.into_iter().zip(found.into_iter().zip(errors)) {
             let step = f64::from(self.by_row[first + at]) * wider;
             let mut codes = vec![0; found.len()];
             order.iter().zip(&found).for_each(|(&to, &code)| codes[to] = code as i32);

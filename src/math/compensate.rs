@@ -27,8 +27,8 @@ pub fn round_rows(
     order.sort_by(|&a, &b| products[[b, b]].total_cmp(&products[[a, a]]).then(a.cmp(&b)));
     let ordered = Array2::from_shape_fn((n, n), |(i, j)| damped[[order[i], order[j]]]);
     let factor = inverse_factor(&ordered)?;
-    let one = |(row, items): (usize, &Vec<f64>)| {
-        let mut left: Vec<f64> = order.iter().map(|&at| items[at]).collect();
+    let one = |row: usize| {
+        let mut left: Vec<f64> = order.iter().map(|&at| rows[row][at]).collect();
         let mut made = vec![0.0; n];
         for (at, &place) in order.iter().enumerate() {
             let rounded = round(row, place, left[at]);
@@ -37,38 +37,39 @@ pub fn round_rows(
             let line = factor.row(at);
             left[at + 1..].iter_mut().zip(line.iter().skip(at + 1)).for_each(|(x, u)| *x -= error * u);
         }
-        let plain: Vec<f64> = items.iter().enumerate().map(|(at, &x)| round(row, at, x)).collect();
+        let plain = rows[row].iter().enumerate().map(|(at, &x)| round(row, at, x)).collect();
         (made, plain)
     };
-    let (made, plain) = rows.par_iter().enumerate().map(one).unzip();
-    Some(better(rows, (made, plain), products).0)
-}
-
-/// The better of two ways to round every row, and its error.
-pub(super) fn better(
-    rows: &[Vec<f64>],
-    (first, second): (Vec<Vec<f64>>, Vec<Vec<f64>>),
-    products: &Array2<f64>,
-) -> (Vec<Vec<f64>>, Vec<f64>) {
-    let errors = [&first, &second].map(|made| errors_of(rows, made, products));
-    let [a, b] = errors;
-    let choose = |((x, a), (y, b)): ((Vec<f64>, f64), (Vec<f64>, f64))| if a < b { (x, a) } else { (y, b) };
-    first.into_iter().zip(a).zip(second.into_iter().zip(b)).map(choose).unzip()
+    Some(better(rows, products, one).0)
 }
 
 /// Rows whose errors are computed by one product of matrices.
 const TOGETHER: usize = 64;
 
+/// The better of two ways to round every row, and its error. Only a few rows on each core are held in both.
+pub(super) fn better(
+    rows: &[Vec<f64>],
+    products: &Array2<f64>,
+    ways: impl Fn(usize) -> (Vec<f64>, Vec<f64>) + Sync,
+) -> (Vec<Vec<f64>>, Vec<f64>) {
+    let part = |(at, part): (usize, &[Vec<f64>])| {
+        let first = at * TOGETHER;
+        let (a, b): (Vec<_>, Vec<_>) = (first..first + part.len()).map(&ways).unzip();
+        let errors = [&a, &b].map(|made| errors_of(part, made, products));
+        let [of_a, of_b] = errors;
+        let choose = |((a, of_a), (b, of_b)): ((Vec<f64>, f64), (Vec<f64>, f64))| {
+            if of_a < of_b { (a, of_a) } else { (b, of_b) }
+        };
+        a.into_iter().zip(of_a).zip(b.into_iter().zip(of_b)).map(choose).collect::<Vec<_>>()
+    };
+    rows.par_chunks(TOGETHER).enumerate().flat_map_iter(part).unzip()
+}
+
 /// `(w − q)·H·(w − q)ᵀ` of every row: the mean squared error of its products.
 fn errors_of(rows: &[Vec<f64>], rounded: &[Vec<f64>], products: &Array2<f64>) -> Vec<f64> {
-    let part = |(rows, rounded): (&[Vec<f64>], &[Vec<f64>])| -> Vec<f64> {
-        let gaps = Array2::from_shape_fn((rows.len(), products.nrows()), |(r, c)| rows[r][c] - rounded[r][c]);
-        let moved = gaps.dot(products);
-        let error =
-            |(gap, moved): (ndarray::ArrayView1<'_, f64>, ndarray::ArrayView1<'_, f64>)| gap.dot(&moved);
-        gaps.outer_iter().zip(moved.outer_iter()).map(error).collect()
-    };
-    rows.par_chunks(TOGETHER).zip(rounded.par_chunks(TOGETHER)).flat_map_iter(part).collect()
+    let gaps = Array2::from_shape_fn((rows.len(), products.nrows()), |(r, c)| rows[r][c] - rounded[r][c]);
+    let moved = gaps.dot(products);
+    gaps.outer_iter().zip(moved.outer_iter()).map(|(gap, moved)| gap.dot(&moved)).collect()
 }
 
 /// `(w − q)·H·(w − q)ᵀ`: the mean squared error of the products of one row.

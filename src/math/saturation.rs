@@ -5,7 +5,6 @@
 //! last one of an odd row is alone and always fits. What is multiplied are codes: zero points are made up for afterwards.
 
 use ndarray::Array2;
-use rayon::prelude::*;
 
 use super::compensate::better;
 use super::linalg::inverse_factor;
@@ -146,10 +145,11 @@ pub fn round_pairs_compensated(
     let damped = |i: usize, j: usize| products[[i, j]] + if i == j { added } else { 0.0 };
     let ordered = Array2::from_shape_fn((n, n), |(i, j)| damped(order[i], order[j]));
     let factor = inverse_factor(&ordered)?;
-    let made =
-        |row: &Vec<f64>| (compensated(row, &order, &factor, codes, limit), round_pairs(row, codes, limit));
-    let both = rows.par_iter().map(made).unzip();
-    Some(better(rows, both, products))
+    let both = |row: usize| {
+        let row = &rows[row];
+        (compensated(row, &order, &factor, codes, limit), round_pairs(row, codes, limit))
+    };
+    Some(better(rows, products, both))
 }
 
 /// Pairs with the most power first, the two of a pair together; the one that is alone comes last.
