@@ -95,18 +95,28 @@ pub(super) fn observe(
     samples: &Samples<'_>,
 ) -> anyhow::Result<BTreeMap<ValueId, Reader>> {
     let graph = &model.graph;
-    let batches = samples.count(Part::Calibration);
     let wanted = |layer: &Layer| {
         let axis = Axis { value: layer.weight, axis: layer.sums };
         channels.sums.contains_key(&axis)
             && graph.use_count(layer.weight) == 1
             && groups.iter().any(|group| group.axes.contains(&axis))
     };
-    let all = layers(graph)?.into_iter().filter(wanted);
-    let mut readers: Vec<Reader> = all.filter_map(|layer| Reader::of(graph, layer, batches)).collect();
+    let readers = watch(model, layers(graph)?.into_iter().filter(wanted), samples)?;
+    Ok(readers.into_iter().map(|reader| (reader.layer.weight, reader)).collect())
+}
+
+/// What the samples show of the inputs of layers; those whose rows are too wide are left out.
+pub(super) fn watch(
+    model: &Model,
+    layers: impl Iterator<Item = Layer>,
+    samples: &Samples<'_>,
+) -> anyhow::Result<Vec<Reader>> {
+    let batches = samples.count(Part::Calibration);
+    let mut readers: Vec<Reader> =
+        layers.filter_map(|layer| Reader::of(&model.graph, layer, batches)).collect();
     let values: Vec<ValueId> = readers.iter().map(|reader| reader.layer.input).collect();
     if !readers.is_empty() {
         samples.observe(Tap { model, values: &values }, &mut readers, Reader::see)?;
     }
-    Ok(readers.into_iter().map(|reader| (reader.layer.weight, reader)).collect())
+    Ok(readers)
 }
