@@ -41,4 +41,5 @@ mod stays;
 mod store;
 mod stored;
 mod told;
+mod weight_choice;
 pub mod weights;
