@@ -136,6 +136,51 @@ mod tests {
         assert_eq!(chain(&[]), [[0usize; 0]; 1]);
     }
 
+    /// The least cost of all assignments whose noise is within a limit.
+    fn least(layers: &[Vec<Form>], limit: f64) -> f64 {
+        let count: usize = layers.iter().map(Vec::len).product();
+        let nth = |mut at: usize| -> Assignment {
+            let digit = |options: &Vec<Form>| {
+                let digit = at % options.len();
+                at /= options.len();
+                digit
+            };
+            layers.iter().map(digit).collect()
+        };
+        let within = (0..count).map(nth).filter(|assignment| predicted(layers, assignment) <= limit);
+        within.map(|assignment| cost(layers, &assignment)).fold(f64::INFINITY, f64::min)
+    }
+
+    fn cost(layers: &[Vec<Form>], assignment: &Assignment) -> f64 {
+        layers.iter().zip(assignment).map(|(options, &at)| options[at].cost).sum()
+    }
+
+    #[test]
+    fn of_many_forms_the_cheapest_that_will_do_is_missed_by_one_step_at_most() {
+        // int8, int16, int4, float16 and float: shares of the bytes and of the time.
+        let layer = |bytes: f64, time: f64, noise: [f64; 4]| {
+            let costs = [(0.25, 0.25), (0.25, 0.5), (0.14, 1.0), (0.5, 1.0), (1.0, 1.0)];
+            let noise = noise.into_iter().chain([0.0]);
+            costs.iter().zip(noise).map(|(c, n)| option(bytes * c.0 + time * c.1, n)).collect::<Vec<_>>()
+        };
+        let layers = [
+            layer(1.0, 1.0, [1e-3, 1e-5, 1e-2, 1e-8]),
+            layer(2.0, 0.1, [1e-2, 1e-4, 2e-2, 1e-7]),
+            layer(0.1, 3.0, [3e-3, f64::INFINITY, 2e-1, 1e-9]),
+            layer(5.0, 0.2, [f64::INFINITY, f64::INFINITY, 4e-3, 1e-7]),
+        ];
+        let all = chain(&layers);
+        assert_eq!(all[0], [0, 2, 0, 2], "4 bits where bytes count more than time");
+        let first = |limit: f64| all.iter().position(|a| predicted(&layers, a) <= limit).unwrap();
+        for db in 1..90 {
+            let limit = 10f64.powf(-f64::from(db) / 10.0);
+            let (at, least) = (first(limit), least(&layers, limit));
+            assert!(cost(&layers, &all[at]) >= least - 1e-12, "{db} dB");
+            let before = at.checked_sub(1).map_or(0.0, |at| cost(&layers, &all[at]));
+            assert!(before <= least + 1e-12, "{db} dB: {before} already costs more than {least}");
+        }
+    }
+
     #[test]
     fn the_first_that_passes_is_found_from_any_start() {
         for count in 1..20 {

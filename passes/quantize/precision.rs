@@ -1,4 +1,4 @@
-//! Float, 16 or 8 bits for every layer, as cheap as a budget allows.
+//! Float or fewer bits for every layer, as cheap as a budget allows.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,18 @@ use anyhow::{bail, ensure};
 use crate::prelude::*;
 
 use super::assignment::{Assignment, Form, chain, first_passing, predicted};
+use super::bench::{bench, drop_what_does_not_run};
 use super::fidelity::judge;
-use super::measure::Observed;
+use super::forms::LayerForm;
 use super::quantized::undo_or_refuse;
 use super::sensitivity::{Bench, Known, decibels};
-use super::r#static::{Choice, QuantizeStatic};
-use super::stays::entry;
+use super::r#static::QuantizeStatic;
+use super::stays::{entry, warn_of_nothing};
 use super::told::Line;
+use super::weight_choice::SMALLER;
 
-/// Quantize each layer as far as a budget allows: int8, 16-bit activations with 8-bit weights, or float.
+/// Quantize each layer as far as a budget allows: int8, 16-bit activations with 8-bit weights, weights in 4 bits or
+/// float16, or float.
 ///
 /// Every layer is quantized alone, in every form, and what that does to the outputs of the model is measured on samples.
 /// The powers of small errors add up, so that the loss of an assignment is predicted as the sum over its layers. From the
@@ -27,33 +30,30 @@ use super::told::Line;
 /// by the bits of their activations: 8 or 16 against 32 in float. What a runtime makes of 16-bit activations differs
 /// (onnxruntime on a CPU computes them in float): `forms: [int8]` leaves them out.
 ///
-/// *Left alone:* what `quantize-static` leaves alone. Where nothing but float for every layer meets the budget, the model
-/// stays as it is, with a warning that names what the cheapest change reached; where the model itself misses a metric of
-/// the budget, that is an error.
+/// **Weights alone.** `int4` and `float16` have to be named. They save bytes and no multiply-accumulates: activations stay
+/// float32. `int4` stores a weight as `quantize-weights` does by default for `weights: int4`: blocks of 32, codes rounded
+/// by samples, read as the profile has it. `float16` stores a weight as a float16 constant that a `Cast` makes float32
+/// again, for an operator that computes in float32; a runtime may do that once, when it loads the model.
+/// `convert-float16` computes in float16.
+///
+/// *Left alone:* what no form can take: for `int8` and `int16` what `quantize-static` leaves alone, for `int4` and
+/// `float16` weights that `quantize-weights` leaves alone and those that several layers read, for `float16` also weights
+/// that it cannot hold. Where nothing but float for every layer meets the budget, the model stays as it is, with a warning
+/// that names what the cheapest change reached; where the model itself misses a metric of the budget, that is an error.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AssignPrecision {
     /// What the answers have to keep, against those of the model before the step: least `sqnr` in dB, least `agreement` as
     /// a share, and under `metric` least values of metrics of the recipe, by name.
     pub budget: Budget,
-    /// Forms that a layer may have besides float; by default both, int16 where the profile reads opset 21 and the
-    /// engine runs it.
+    /// Forms that a layer may have besides float; by default int8 and int16, the latter where the profile reads opset 21
+    /// and the engine runs it.
     pub forms: Option<Vec<LayerForm>>,
     /// The batches on which single layers are measured, at most.
     pub samples: u32,
-    /// How layers are quantized: the options of `quantize-static`.
+    /// How layers get the forms int8 and int16: the options of `quantize-static`.
     #[serde(skip_serializing_if = "is_default")]
     pub quantize: QuantizeStatic,
-}
-
-/// A form of a quantized layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LayerForm {
-    /// Activations and weights of 8 bits.
-    Int8,
-    /// Activations of 16 bits, weights of 8.
-    Int16,
 }
 
 fn is_default(way: &QuantizeStatic) -> bool {
@@ -68,7 +68,7 @@ impl Default for AssignPrecision {
 
 const ID: &str = "assign-precision";
 
-/// The opset whose `QuantizeLinear` knows 16 bits.
+/// The opset whose `QuantizeLinear` knows 16 bits, and 4 bits and blocks.
 const WIDE: i64 = 21;
 
 impl Pass for AssignPrecision {
@@ -88,7 +88,8 @@ impl Pass for AssignPrecision {
         self.check(cx)?;
         let samples = cx.samples()?;
         let profile = cx.profile.clone();
-        let ways = self.ways(&profile)?;
+        let forms = self.wanted(&profile)?;
+        let ways = self.ways(&forms, &profile)?;
         undo_or_refuse(ID, model, cx, self.quantize.requantize)?;
         let base = model.clone();
         let values = self.judge_metrics(&base, cx)?;
@@ -96,7 +97,7 @@ impl Pass for AssignPrecision {
             bail!("the budget cannot be met: {unmet}, before anything is quantized");
         }
         let mut summary = Summary::default();
-        let mut bench = bench(&base, cx, (&ways, &profile), (samples, &mut summary))?;
+        let mut bench = bench((ID, &base), cx, (&forms, &ways, &profile), (samples, &mut summary))?;
         if self.forms.is_none() {
             drop_what_does_not_run(&mut bench, cx, samples)?;
         }
@@ -108,6 +109,9 @@ impl Pass for AssignPrecision {
         self.quantize.write(ID, model, cx, &mut summary)?;
         summary.applied = lines.len();
         tell(&bench, (&known, &found), lines, &mut summary);
+        if !known.iter().any(Known::has_forms) {
+            warn_of_nothing(ID, &summary, cx);
+        }
         Ok(summary)
     }
 }
@@ -115,9 +119,9 @@ impl Pass for AssignPrecision {
 /// Why a layer that could be quantized is not.
 const RAISED: &str = "quantized, it would cost more than the budget allows";
 
-/// The signal to noise ratio of the worst output with only this layer in its first form, in dB.
+/// The signal to noise ratio of the worst output with only this layer in the first form that it may have, in dB.
 fn alone(known: &Known) -> Option<f64> {
-    decibels(known.forms.first()?.noise.iter().copied().fold(0.0, f64::max))
+    decibels(known.possible().next()?.1.noise.iter().copied().fold(0.0, f64::max))
 }
 
 /// Tells what became of every layer, in the order of the model.
@@ -126,60 +130,14 @@ fn tell(bench: &Bench<'_>, (known, found): (&[Known], &Assignment), lines: Vec<L
         lines.into_iter().map(|line| (line.node, line.told)).collect();
     for ((&node, known), &form) in bench.layers.iter().zip(known).zip(found) {
         let line = lines.remove(&node).unwrap_or_else(|| {
-            summary.skip(RAISED);
+            let why = if known.has_forms() { RAISED } else { SMALLER };
+            summary.skip(why);
             let line = entry(&bench.base.graph, node);
-            LayerReport { form: "float".to_owned(), note: Some(RAISED.to_owned()), ..line }
+            LayerReport { form: "float".to_owned(), note: Some(why.to_owned()), ..line }
         });
         let forms = bench.forms_told(known, form);
         summary.layers.push(LayerReport { sqnr_db: alone(known), forms, ..line });
     }
-}
-
-/// Makes ready to quantize the layers of a model in some ways.
-fn bench<'b>(
-    base: &'b Model,
-    cx: &mut PassContext<'_>,
-    (ways, profile): (&'b [QuantizeStatic], &'b Profile),
-    (samples, summary): (&Samples<'_>, &mut Summary),
-) -> anyhow::Result<Bench<'b>> {
-    let mut bench = Bench { pass: ID, base, layers: Vec::new(), macs: Vec::new(), forms: Vec::new() };
-    let choices = ways.iter().map(|way| way.choose(profile)).collect::<anyhow::Result<Vec<_>>>()?;
-    let mut seen = Observed::default();
-    main_graph(&mut base.clone(), cx, &mut |scope, cx| {
-        let Some(first) = choices.first() else { return Ok(()) };
-        bench.layers = first.layers(scope, cx, summary)?;
-        let sizes = Sizes::batch_of_one(scope.graph, scope.facts, BTreeMap::new());
-        bench.macs = bench.layers.iter().map(|&n| node_macs(scope.graph, scope.facts, &sizes, n)).collect();
-        seen = first.observe(base, scope, cx, samples)?;
-        Ok(())
-    })?;
-    // All ways look at the same numbers; only the ranges that they choose differ.
-    let of_way = |choice: Choice<'b>| {
-        let seen = seen.chosen(&choice.ranges);
-        (choice, seen)
-    };
-    bench.forms = choices.into_iter().map(of_way).collect();
-    Ok(bench)
-}
-
-/// Leaves 16-bit activations out where the engine cannot run them.
-fn drop_what_does_not_run(
-    bench: &mut Bench<'_>,
-    cx: &mut PassContext<'_>,
-    samples: &Samples<'_>,
-) -> anyhow::Result<()> {
-    let float = bench.forms.len();
-    let mut assignment = vec![float; bench.layers.len()];
-    let Some(first) = assignment.first_mut().filter(|_| float > 1) else { return Ok(()) };
-    *first = float - 1;
-    let (model, _) = bench.candidate(cx, &assignment)?;
-    if let Err(error) = samples.answers(&model, 1) {
-        bench.forms.truncate(1);
-        cx.warnings.push(format!(
-            "`{ID}` leaves 16-bit activations out, which the engine does not run ({error}); `--engine ort` may"
-        ));
-    }
-    Ok(())
 }
 
 impl AssignPrecision {
@@ -206,8 +164,32 @@ impl AssignPrecision {
         Ok(())
     }
 
-    /// How `quantize-static` would quantize a layer in every form, 8 bits first.
-    fn ways(&self, profile: &Profile) -> anyhow::Result<Vec<QuantizeStatic>> {
+    /// The forms that layers may have, those in integers first.
+    fn wanted(&self, profile: &Profile) -> anyhow::Result<Vec<LayerForm>> {
+        let reads = profile.opset.is_none_or(|opset| opset >= WIDE);
+        let mut forms = match &self.forms {
+            Some(forms) => forms.clone(),
+            None if reads => vec![LayerForm::Int8, LayerForm::Int16],
+            None => vec![LayerForm::Int8],
+        };
+        ensure!(!forms.is_empty(), "`forms` is empty; it names some of int8, int16, int4 and float16");
+        for (form, name) in [(LayerForm::Int16, "int16"), (LayerForm::Int4, "int4")] {
+            ensure!(
+                reads || !forms.contains(&form),
+                "`forms` names {name}, which needs opset {WIDE}, and the profile `{}` does not read it",
+                profile.name
+            );
+        }
+        forms.sort_unstable();
+        forms.dedup();
+        Ok(forms)
+    }
+
+    /// How `quantize-static` would quantize a layer in every form in integers, 8 bits first.
+    fn ways(&self, forms: &[LayerForm], profile: &Profile) -> anyhow::Result<Vec<QuantizeStatic>> {
+        if !forms.iter().any(|form| form.is_integer()) {
+            return Ok(Vec::new());
+        }
         let narrow = self.quantize.activations.unwrap_or(profile.activations);
         let wide = match narrow {
             ActivationType::Uint8 => ActivationType::Uint16,
@@ -218,18 +200,6 @@ impl AssignPrecision {
                 )
             }
         };
-        let reads = profile.opset.is_none_or(|opset| opset >= WIDE);
-        let forms = match &self.forms {
-            Some(forms) => forms.clone(),
-            None if reads => vec![LayerForm::Int8, LayerForm::Int16],
-            None => vec![LayerForm::Int8],
-        };
-        ensure!(!forms.is_empty(), "`forms` is empty; it names int8, int16 or both");
-        ensure!(
-            reads || !forms.contains(&LayerForm::Int16),
-            "`forms` names int16, which needs opset {WIDE}, and the profile `{}` does not read it",
-            profile.name
-        );
         let all = [(LayerForm::Int8, narrow), (LayerForm::Int16, wide)].into_iter();
         let wanted = all.filter(|(form, _)| forms.contains(form));
         Ok(wanted
@@ -265,7 +235,7 @@ impl AssignPrecision {
             tried.insert(at, (loss.sqnr_db(), unmet));
             Ok::<_, anyhow::Error>(met)
         })?;
-        if !bench.layers.is_empty() && all[at].iter().all(|&form| bench.is_float(form)) {
+        if !tried.is_empty() && all[at].iter().all(|&form| bench.is_float(form)) {
             cx.warnings.push(format!(
                 "nothing but float for every layer meets the budget of `{ID}`: with the least change that was tried, {}",
                 tried.values().rev().find(|(_, unmet)| !unmet.is_empty()).map_or_else(String::new, |(_, u)| u.join("; "))
@@ -316,15 +286,17 @@ mod tests {
         }
     }
 
-    fn run(engine: &dyn Engine, forms: Option<Vec<LayerForm>>) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+    /// What becomes of a model that reads `x`, 2 by 8, with weights of that many elements in the place of `W`.
+    fn assign(
+        text: &str,
+        elements: u32,
+        engine: &dyn Engine,
+        forms: Option<Vec<LayerForm>>,
+    ) -> anyhow::Result<(Vec<LayerReport>, Vec<String>)> {
         let items: Vec<String> =
-            (0..64).map(|i| format!("{}", f64::from(i * 37 % 64) / 31.0 - 1.0)).collect();
-        let text = format!(
-            r#"<ir_version: 10, opset_import: ["": 21]>
-g (float[2, 8] x) => (float[2, 8] y) <float[8, 8] w = {{{0}}}>
-{{ a = MatMul (x, w)  r = Relu (a)  y = MatMul (r, w) }}"#,
-            items.join(", ")
-        );
+            (0..elements).map(|i| format!("{}", f64::from(i * 37 % 64) / 31.0 - 1.0)).collect();
+        let head = r#"<ir_version: 10, opset_import: ["": 21]>"#;
+        let text = format!("{head} g (float[2, 8] x) {}", text.replace('W', &items.join(", ")));
         let mut model = crate::onnx::from_text(&text)?.model;
         let batch = |seed: u32| {
             let items: Vec<f64> = (0..16).map(|i| (f64::from(i * 7 + seed * 5)).sin()).collect();
@@ -335,10 +307,35 @@ g (float[2, 8] x) => (float[2, 8] y) <float[8, 8] w = {{{0}}}>
         let budget = Budget { sqnr: Some(50.0), ..Budget::default() };
         let pass = AssignPrecision { budget, forms, ..AssignPrecision::default() };
         let mut cx = PassContext::with_kernels(&model).with_samples(Some(&samples));
-        let report = run_set(&mut model, &[&pass], &mut cx)?;
-        let layers = &report[ID].layers;
+        let mut report = run_set(&mut model, &[&pass], &mut cx)?;
+        let layers = report.remove(ID).map(|summary| summary.layers).unwrap_or_default();
+        Ok((layers, cx.warnings))
+    }
+
+    fn run(engine: &dyn Engine, forms: Option<Vec<LayerForm>>) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+        let text =
+            "=> (float[2, 8] y) <float[8, 8] w = {W}> { a = MatMul (x, w)  r = Relu (a)  y = MatMul (r, w) }";
+        let (layers, warnings) = assign(text, 64, engine, forms)?;
         let short = |l: &LayerReport| l.form.split('×').next().unwrap_or_default().to_owned();
-        Ok((layers.iter().map(short).collect(), cx.warnings))
+        Ok((layers.iter().map(short).collect(), warnings))
+    }
+
+    #[test]
+    fn every_form_has_its_price() {
+        let forms = Some(vec![LayerForm::Float16, LayerForm::Int4, LayerForm::Int16, LayerForm::Int8]);
+        let text = "=> (float[2, 32] y) <float[8, 32] w = {W}> { y = MatMul (x, w) }";
+        let (layers, _) = assign(text, 256, &Interpreter::default(), forms).unwrap();
+        let costs: Vec<(&str, f64)> = layers[0].forms.iter().map(|f| (f.form.as_str(), f.cost)).collect();
+        // Codes, a scale and a zero point for every channel; 4 bits and a scale; 2 bytes; and half of all is time.
+        let bytes = |bytes: f64| bytes / 1024.0 / 2.0;
+        let expected = [
+            ("int8", bytes(256.0 + 5.0 * 32.0) + 0.125),
+            ("int16", bytes(256.0 + 5.0 * 32.0) + 0.25),
+            ("int4", bytes(128.0 + 4.0 * 32.0) + 0.5),
+            ("float16", bytes(512.0) + 0.5),
+            ("float", 1.0),
+        ];
+        assert_eq!(costs, expected);
     }
 
     #[test]

@@ -5,14 +5,10 @@ use std::collections::BTreeSet;
 use crate::prelude::*;
 
 use super::assignment::{Assignment, Form, predicted};
-use super::measure::Observed;
+use super::forms::{FLOAT_BITS, Maker};
 use super::place::Placer;
-use super::r#static::Choice;
 use super::stays::entry;
 use super::told::Line;
-
-/// How many times longer a multiply-accumulate of float32 takes than one of 8 bits: as many as it is wider.
-const WIDTH: f64 = 32.0;
 
 /// Makes models in which some layers are quantized, from one measurement.
 pub(super) struct Bench<'b> {
@@ -24,16 +20,28 @@ pub(super) struct Bench<'b> {
     pub layers: Vec<NodeId>,
     /// Their multiply-accumulates, where they are known.
     pub macs: Vec<Option<u64>>,
-    /// The forms besides float, with what was seen.
-    pub forms: Vec<(Choice<'b>, Observed)>,
+    /// The forms besides float.
+    pub forms: Vec<Maker<'b>>,
 }
 
 /// What is known of the forms of a layer; the last one is float.
 pub(super) struct Known {
-    /// Cost and noise.
+    /// Cost and noise; infinite where the layer has no such form.
     pub forms: Vec<Form>,
-    /// Bytes of its weights.
-    pub bytes: Vec<u64>,
+    /// Bytes of its weights; `None` where it has no such form.
+    pub bytes: Vec<Option<u64>>,
+}
+
+impl Known {
+    /// The forms that the layer may have, with their places.
+    pub fn possible(&self) -> impl Iterator<Item = (usize, &Form)> {
+        self.forms.iter().enumerate().filter(|&(at, _)| self.bytes[at].is_some())
+    }
+
+    /// Whether the layer may have another form than float.
+    pub fn has_forms(&self) -> bool {
+        self.possible().count() > 1
+    }
 }
 
 impl Bench<'_> {
@@ -53,18 +61,12 @@ impl Bench<'_> {
     ) -> anyhow::Result<Vec<Line>> {
         let mut placer = Placer::new(self.pass);
         let mut lines = Vec::new();
-        for (form, (choice, seen)) in self.forms.iter().enumerate().rev() {
+        for (form, maker) in self.forms.iter().enumerate().rev() {
             let of_form = self.layers.iter().zip(assignment).filter(|&(_, &f)| f == form);
             let only: BTreeSet<NodeId> = of_form.map(|(&node, _)| node).collect();
-            if only.is_empty() {
-                continue;
+            if !only.is_empty() {
+                lines.extend(maker.make(model, cx, (&only, &mut placer), summary)?);
             }
-            require_opset(model, choice.opset(), cx);
-            main_graph(model, cx, &mut |scope, cx| {
-                let planned = choice.plan(scope, cx, (Some(&only), seen), summary)?;
-                lines.extend(choice.apply(scope, &mut placer, &planned)?);
-                Ok(())
-            })?;
         }
         Ok(lines)
     }
@@ -90,7 +92,7 @@ impl Bench<'_> {
         batches: usize,
     ) -> anyhow::Result<Vec<Known>> {
         let answers = samples.answers(self.base, batches)?;
-        let float = self.forms.len();
+        let (float, outputs) = (self.forms.len(), self.base.graph.outputs().len());
         let mut all = Vec::new();
         for (at, &node) in self.layers.iter().enumerate() {
             let mut known = Known { forms: Vec::new(), bytes: Vec::new() };
@@ -99,44 +101,47 @@ impl Bench<'_> {
                 let mut assignment = vec![float; self.layers.len()];
                 assignment[at] = form;
                 let (model, lines) = self.candidate(cx, &assignment)?;
-                known.forms.push(Form { cost: 0.0, noise: samples.noise(&answers, &model)? });
-                known.bytes.push(lines.first().map_or(whole, |line| line.told.bytes_after));
+                let noise = match lines.first() {
+                    Some(_) => samples.noise(&answers, &model)?,
+                    None => vec![f64::INFINITY; outputs],
+                };
+                known.forms.push(Form { cost: f64::INFINITY, noise });
+                known.bytes.push(lines.first().map(|line| line.told.bytes_after));
             }
-            known.forms.push(Form { cost: 0.0, noise: vec![0.0; self.base.graph.outputs().len()] });
-            known.bytes.push(whole);
+            known.forms.push(Form { cost: f64::INFINITY, noise: vec![0.0; outputs] });
+            known.bytes.push(Some(whole));
             all.push(known);
         }
         self.price(&mut all);
         Ok(all)
     }
 
-    /// The cost of a form: its share of the bytes of the float layers, and of their time. Where the count of
-    /// multiply-accumulates is unknown, every weight counts once.
+    /// The cost of a form: its share of the bytes of the float layers, and of their time: a multiply-accumulate of
+    /// float32 takes as many times longer than another as it is wider. Where the count of multiply-accumulates is
+    /// unknown, every weight counts once.
     fn price(&self, all: &mut [Known]) {
-        let weights = |known: &Known| known.bytes.last().copied().unwrap_or(0) / 4;
+        let whole = |known: &Known| known.bytes.last().copied().flatten().unwrap_or(0);
+        let weights = |known: &Known| whole(known) / 4;
         let macs: Vec<f64> = self
             .macs
             .iter()
             .zip(&*all)
             .map(|(macs, known)| macs.unwrap_or_else(|| weights(known)) as f64)
             .collect();
-        let bytes: u64 = all.iter().filter_map(|known| known.bytes.last()).sum();
+        let bytes: u64 = all.iter().map(whole).sum();
         let (bytes, time) = ((bytes as f64).max(1.0), macs.iter().sum::<f64>().max(1.0));
         for (known, macs) in all.iter_mut().zip(macs) {
             for (at, form) in known.forms.iter_mut().enumerate() {
-                let bits = self.forms.get(at).map_or(WIDTH, |(c, _)| c.ranges.dtype.bits() as f64);
-                form.cost = known.bytes[at] as f64 / bytes + macs * bits / WIDTH / time;
+                let Some(stored) = known.bytes[at] else { continue };
+                let bits = self.forms.get(at).map_or(FLOAT_BITS, Maker::activation_bits);
+                form.cost = stored as f64 / bytes + macs * bits as f64 / FLOAT_BITS as f64 / time;
             }
         }
     }
 
     /// What options call a form.
     fn name_of(&self, form: usize) -> &'static str {
-        match self.forms.get(form).map(|(choice, _)| choice.ranges.dtype.bits()) {
-            None => "float",
-            Some(16) => "int16",
-            Some(_) => "int8",
-        }
+        self.forms.get(form).map_or("float", Maker::name)
     }
 
     /// What the report says of the forms of a layer.
@@ -147,7 +152,7 @@ impl Bench<'_> {
             sqnr_db: decibels(form.noise.iter().copied().fold(0.0, f64::max)),
             chosen: at == chosen,
         };
-        known.forms.iter().enumerate().map(told).collect()
+        known.possible().map(told).collect()
     }
 
     /// What the report says of assignments, each compared with the one before.

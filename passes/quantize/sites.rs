@@ -8,7 +8,7 @@ use super::blocks::{Granularity, Layout, Scales};
 use super::stays::{in_bodies, is_other, stays};
 
 /// Why a weight stays that has other readers, or readers that see it in other ways.
-const ELSEWHERE: &str = "its weight is read by something else too";
+pub(super) const ELSEWHERE: &str = "its weight is read by something else too";
 
 /// Why a weight stays that is no float.
 const ALREADY: &str = "its weight is quantized already";

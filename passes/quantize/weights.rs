@@ -2,19 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{bail, ensure};
+use anyhow::ensure;
 
 use crate::prelude::*;
 
-use super::adjust::Adjust;
-use super::blocks::{Codes, Granularity, Layout, ScaleSearch, Scales};
-use super::codes::{Rows, bounds};
+use super::blocks::{Granularity, ScaleSearch};
 use super::fidelity::{Pair, ratios};
-use super::multiplied::{Known, give_back, joined, observe};
-use super::packed::{Packer, import_microsoft};
+use super::multiplied::observe;
 use super::rounding::Rounding;
-use super::sites::{LAYERS, Site, TABLE, Wanted, leave};
-use super::stays::{entry, warn_of_nothing};
+use super::sites::{LAYERS, TABLE, Wanted, leave};
+use super::stays::warn_of_nothing;
+use super::weight_choice::{SMALLER, WeightChoice};
 
 /// Store the constant weights of `Conv`, `ConvTranspose`, `Gemm` and `MatMul` in 8 or 4 bits; activations stay float.
 ///
@@ -126,7 +124,7 @@ impl Pass for QuantizeWeights {
 
     fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
         let samples = if self.needs_samples() { Some(cx.samples()?) } else { cx.samples().ok() };
-        let choice = self.choose(&cx.profile, samples.is_some())?;
+        let choice = self.choose(ID, &cx.profile, samples.is_some())?;
         let mut summary = Summary::default();
         let before = model.clone();
         let mut results: Vec<(LayerReport, ValueId)> = Vec::new();
@@ -142,7 +140,7 @@ impl Pass for QuantizeWeights {
                     opset = opset.max(made.opset);
                     results.extend(made.lines);
                 } else {
-                    let why = Skip::because("its weight would not get smaller");
+                    let why = Skip::because(SMALLER);
                     leave(&mut summary, scope.graph, site.nodes(), &why);
                 }
             }
@@ -162,32 +160,19 @@ impl Pass for QuantizeWeights {
     }
 }
 
-/// The options, with the profile's word where they say nothing.
-struct Choice {
-    wanted: Wanted,
-    weights: DType,
-    granularity: Granularity,
-    block: usize,
-    symmetric: bool,
-    form: WeightOnly,
-    accuracy_level: Option<u8>,
-    search: ScaleSearch,
-    rounding: Rounding,
-}
-
-/// What became of a weight.
-struct Made {
-    lines: Vec<(LayerReport, ValueId)>,
-    opset: i64,
-}
-
 impl QuantizeWeights {
     /// The operators whose weights are stored.
     fn ops(&self) -> Vec<&'static str> {
         LAYERS.iter().copied().chain(self.embeddings.then_some(TABLE)).collect()
     }
 
-    fn choose(&self, profile: &Profile, samples: bool) -> anyhow::Result<Choice> {
+    /// What the options come down to, for a pass.
+    pub(super) fn choose(
+        &self,
+        pass: &'static str,
+        profile: &Profile,
+        samples: bool,
+    ) -> anyhow::Result<WeightChoice> {
         let dtype = self.weights.dtype();
         let form = self.form.unwrap_or(profile.weight_only);
         let small = dtype.bits() < 8 || form == WeightOnly::MatMulNBits;
@@ -210,7 +195,8 @@ impl QuantizeWeights {
         } else {
             (ScaleSearch::MinMax, Rounding::Nearest)
         };
-        Ok(Choice {
+        Ok(WeightChoice {
+            pass,
             wanted: Wanted { ops: self.ops(), min_elements: self.min_elements },
             weights: dtype,
             granularity,
@@ -221,104 +207,5 @@ impl QuantizeWeights {
             search: self.scales.unwrap_or(search),
             rounding: self.rounding.unwrap_or(rounding),
         })
-    }
-}
-
-impl Choice {
-    /// Whether it looks at what weights are multiplied with.
-    fn measures(&self) -> bool {
-        self.rounding == Rounding::Compensated || self.search != ScaleSearch::MinMax
-    }
-
-    fn codes(&self, scales: DType) -> Codes {
-        let (low, high) = bounds(self.weights);
-        let bounds = (low as f64, high as f64);
-        Codes { dtype: self.weights, bounds, symmetric: self.symmetric, scales }
-    }
-
-    /// Stores a weight; `None` where that would not make it smaller.
-    fn store(&self, scope: &mut Scope<'_>, site: &Site, known: &Known) -> Result<Option<Made>, IrError> {
-        let data = scope.graph.constant(site.value).cloned();
-        let Some((data, rows)) = data.and_then(|d| Some((d.clone(), Rows::of(&d, site.view.axis)?))) else {
-            return Ok(None);
-        };
-        let codes = self.codes(data.dtype());
-        let layout = site.layout(data.dims(), self.granularity, self.block);
-        let adjust = Adjust { codes, search: self.search, rounding: self.rounding };
-        let joined = joined(site, known);
-        let given = site.readers.iter().all(|r| r.bias.is_some());
-        let made = adjust.weight(&rows, &layout, joined.as_ref().map(|inputs| (inputs, given)));
-        let packer = Packer { pass: ID, codes: &codes, accuracy_level: self.accuracy_level };
-        let Some(stored) = packer.dequantize(&layout, &made).filter(|s| s.bytes() < data.byte_len()) else {
-            return Ok(None);
-        };
-        let mut lines = Vec::new();
-        for reader in &site.readers {
-            let line = entry(scope.graph, reader.node);
-            let weight = Some(made.told(&layout, &rows));
-            lines.push((LayerReport { bytes_before: data.byte_len(), weight, ..line }, reader.result));
-        }
-        if self.rounding == Rounding::Compensated {
-            give_back(scope, site, known, (&rows, &layout, &made))?;
-        }
-        let product = self.form == WeightOnly::MatMulNBits && site.readers.iter().all(|r| r.plain);
-        let packed = if product { packer.n_bits(scope, site, &layout, &made)? } else { None };
-        let (name, bytes) = if let Some(bytes) = packed {
-            ("MatMulNBits ", bytes)
-        } else {
-            let bytes = stored.bytes();
-            packer.place(scope, site, &layout, stored)?;
-            ("", bytes)
-        };
-        let form = format!("{name}{}", self.form_of(&layout));
-        for (at, (line, _)) in lines.iter_mut().enumerate() {
-            line.form.clone_from(&form);
-            // What is shared counts once.
-            line.bytes_after = if at == 0 { bytes } else { 0 };
-            line.bytes_before = if at == 0 { line.bytes_before } else { 0 };
-        }
-        let opset = if packed.is_some() { 0 } else { self.opset(&layout, data.dtype()) };
-        Ok(Some(Made { lines, opset }))
-    }
-
-    /// The opset that has a layout.
-    fn opset(&self, layout: &Layout, scales: DType) -> i64 {
-        match layout.scales {
-            Scales::Block { .. } => 21,
-            _ if self.weights.bits() < 8 => 21,
-            _ if scales == DType::Float16 => 19,
-            _ => 13,
-        }
-    }
-
-    /// What the report calls a layout.
-    fn form_of(&self, layout: &Layout) -> String {
-        let scales = match layout.scales {
-            Scales::Tensor => "per tensor".to_owned(),
-            Scales::Channel => "per channel".to_owned(),
-            Scales::Block { size, .. } => format!("in blocks of {size}"),
-        };
-        format!(
-            "float×{}{} {scales}",
-            if self.weights.is_signed_int() { 's' } else { 'u' },
-            self.weights.bits()
-        )
-    }
-
-    /// Lets the model ask for the operators that it has now.
-    fn declare(&self, model: &mut Model, cx: &mut PassContext<'_>, opset: i64) -> anyhow::Result<()> {
-        if let Some(newest) = cx.profile.opset.filter(|&newest| opset > newest) {
-            bail!(
-                "the profile `{}` reads opset {newest} at most, and DequantizeLinear has {} only since opset {opset}: say \
-                `weights: int8` and `granularity: per-channel`",
-                cx.profile.name,
-                if self.weights.bits() < 8 { "4 bits" } else { "blocks" }
-            );
-        }
-        if opset > 0 {
-            require_opset(model, opset, cx);
-        }
-        import_microsoft(model, cx);
-        Ok(())
     }
 }

@@ -52,12 +52,20 @@ fn forms(all: &[LayerReport]) -> Table {
     order.sort_by(|&a, &b| worst(tried[a]).total_cmp(&worst(tried[b])));
     order.truncate(FORMS);
     order.sort_unstable();
-    let names = tried.first().map_or(&[][..], |layer| &layer.forms[..]);
+    // A layer has not every form; float is the last one.
+    let mut names: Vec<&str> = Vec::new();
+    for form in tried.iter().flat_map(|layer| &layer.forms) {
+        if form.form != "float" && !names.contains(&form.form.as_str()) {
+            names.push(&form.form);
+        }
+    }
+    names.push("float");
     let mut table = Table::new();
-    let header = ["dB alone".to_owned()].into_iter().chain(names.iter().map(|form| form.form.clone()));
+    let header = ["dB alone".to_owned()].into_iter().chain(names.iter().map(|&form| form.to_owned()));
     table.load_style(NOTHING).set_header(header);
     for &at in &order {
-        let cells = tried[at].forms.iter().map(cell);
+        let tried_as = |name: &&str| tried[at].forms.iter().find(|form| form.form == **name);
+        let cells = names.iter().map(|name| tried_as(name).map_or_else(String::new, cell));
         table.add_row([format!("  {} `{}`", tried[at].op, tried[at].layer)].into_iter().chain(cells));
     }
     if let Some(more) = tried.len().checked_sub(FORMS).filter(|&more| more > 0) {
@@ -131,6 +139,24 @@ mod tests {
         assert_eq!(rows[2], ["Conv", "`c1`", "1.0", "[-]"]);
         assert_eq!(rows[4], ["Conv", "`c3`", "[3.0]", "-"]);
         assert_eq!(rows[17], ["4", "less", "sensitive", "ones"]);
+    }
+
+    #[test]
+    fn forms_that_a_layer_does_not_have_leave_a_gap() {
+        let form = |form: &str, sqnr_db| FormReport { form: form.into(), sqnr_db, ..FormReport::default() };
+        let of = |name: &str, forms| LayerReport { forms, ..layer(name, Some(1.0)) };
+        let all = [
+            of("a", vec![form("int8", Some(1.0)), form("float", None)]),
+            of("b", vec![form("int4", Some(2.0)), form("float", None)]),
+        ];
+        let mut out = String::new();
+        layers(&all, &mut out);
+        let lines: Vec<&str> = out.lines().collect();
+        let column = |name: &str| lines[0].find(name).map(|at| at + name.len());
+        let end = |line: &str, db: &str| line.find(db).map(|at| at + db.len() + 1);
+        assert_eq!(end(lines[1], "1.0"), column("int8"), "{out}");
+        assert_eq!(end(lines[2], "2.0"), column("int4"), "{out}");
+        assert!(column("int4") < column("float"), "{out}");
     }
 
     #[test]
