@@ -44,5 +44,6 @@ mod stays;
 mod store;
 mod stored;
 mod told;
+mod turn;
 mod weight_choice;
 pub mod weights;

@@ -9,6 +9,7 @@ use super::fidelity::{Channel, Pair};
 use super::layer::Layer;
 use super::plan::Point;
 use super::seen::Scale;
+use super::turn::Turn;
 
 /// Puts quantized values and constants into a graph.
 pub(super) struct Placer {
@@ -107,22 +108,28 @@ impl Placer {
         let stands_for: Vec<NodeId> =
             if producer.is_empty() { point.readers.iter().map(|r| r.0).take(1).collect() } else { producer };
         let plain = self.grid(scope, &name, scale.grid)?;
-        let own = scale.factors.as_deref().zip(point.axis);
+        let own = point.axis.filter(|_| scale.factors.is_some());
         let source = if takes_over {
             scope.detach(value, &format!("{name}_unquantized"))?.unwrap_or(value)
         } else {
             value
         };
         let on = |grid: (ValueId, ValueId), axis| On { stands_for: &stands_for, grid, axis };
+        let channels = scale.channels();
         // A producer of integers gives what is divided by the factors already.
-        let first = match own {
-            Some((factors, axis)) if !takes_over => on(channels(scope, &name, scale, factors)?, Some(axis)),
-            _ => on(plain, None),
+        let source = match own.filter(|_| !takes_over) {
+            Some(axis) => {
+                let rank = scope.facts.rank(value).unwrap_or(axis + 1);
+                let trailing = rank.saturating_sub(axis + 1);
+                let turn = Turn { pass: self.pass, stands_for: &stands_for, channels: &channels, trailing };
+                turn.append(scope, source, &name)?
+            }
+            None => source,
         };
-        let quantize = self.node(Kind::Quantize, source, &first);
+        let quantize = self.node(Kind::Quantize, source, &on(plain, None));
         let codes = scope.append(quantize.as_new(), &format!("{name}_quantized"))?;
         let back = self.node(Kind::Dequantize, codes, &on(plain, None));
-        let Some((factors, axis)) = own.filter(|_| takes_over) else {
+        let Some(axis) = own.filter(|_| takes_over) else {
             if takes_over {
                 scope.produce(back.as_new(), value)?;
             } else if !point.readers.is_empty() {
@@ -133,12 +140,12 @@ impl Placer {
         if !point.readers.is_empty() {
             let back = feed(scope, point, (&back, &name))?;
             if scope.graph.use_count(value) == 0 && !scope.graph.is_pinned(value) {
-                self.stand_ins.insert(value, (back, axis, scale.channels()));
+                self.stand_ins.insert(value, (back, axis, channels));
                 scope.remove_if_dead(value);
                 return Ok(());
             }
         }
-        let grid = channels(scope, &name, scale, factors)?;
+        let grid = grids(scope, &name, scale)?;
         scope.produce(self.node(Kind::Dequantize, codes, &on(grid, Some(axis))).as_new(), value)?;
         Ok(())
     }
@@ -255,13 +262,9 @@ pub(super) fn unclip(pass: &'static str, scope: &mut Scope<'_>, layer: &Layer) -
 }
 
 /// Scales and zero points of a grid for every channel.
-fn channels(
-    scope: &mut Scope<'_>,
-    name: &str,
-    scale: &Scale,
-    factors: &[f64],
-) -> Result<(ValueId, ValueId), IrError> {
+fn grids(scope: &mut Scope<'_>, name: &str, scale: &Scale) -> Result<(ValueId, ValueId), IrError> {
     let grid = scale.grid;
+    let factors = scale.factors.as_deref().unwrap_or_default();
     let steps: Vec<f32> = factors.iter().map(|f| usable(f64::from(grid.scale) * f)).collect();
     let zeros = scale.zeros.clone().unwrap_or_else(|| vec![grid.zero_point; steps.len()]);
     let step = scope.add_constant(&format!("{name}_channel_scales"), TensorData::vector(&steps))?;

@@ -128,6 +128,8 @@ pub(super) struct Wanted<'w> {
     pub integer_results: &'w [String],
     /// Operators between layers.
     pub between: &'w [String],
+    /// How many elements these have to make for a batch of one.
+    pub between_from: u64,
     /// Operators between layers that stay float all the same.
     pub barred: BTreeSet<NodeId>,
     /// The layers to quantize; `None` for all.
@@ -190,6 +192,13 @@ impl Plan {
     fn extend(&mut self, scope: &Scope<'_>, cx: &PassContext<'_>, wanted: &Wanted<'_>, order: &[NodeId]) {
         let graph = &*scope.graph;
         let absorbed: BTreeSet<ValueId> = self.layers.iter().map(|l| l.result).collect();
+        let sizes = Sizes::batch_of_one(graph, scope.facts, BTreeMap::new());
+        let large = |value: ValueId| {
+            let shape = scope.facts.shape(value);
+            let elements =
+                shape.and_then(|s| s.iter().try_fold(1, |n: u64, d| n.checked_mul(sizes.eval(d)?)));
+            wanted.between_from == 0 || elements.is_some_and(|n| n >= wanted.between_from)
+        };
         for &node in order {
             let known = BETWEEN.iter().find(|(op, _)| graph.node(node).is(op));
             let Some((op, slots)) = known.filter(|_| !wanted.barred.contains(&node)) else { continue };
@@ -200,7 +209,8 @@ impl Plan {
             let ready = wanted.between.iter().any(|wanted| wanted == op)
                 && read.len() == count
                 && read.iter().all(|&(_, v)| float(v) && self.points.contains_key(&v))
-                && graph.node_outputs(node).iter().skip(1).all(Option::is_none);
+                && graph.node_outputs(node).iter().skip(1).all(Option::is_none)
+                && large(output);
             if !ready || absorbed.contains(&output) || !cx.may_change(graph, &[node]) {
                 continue;
             }

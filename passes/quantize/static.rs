@@ -29,8 +29,8 @@ use super::told::Line;
 /// after a layer is part of it. Which of these layers have an integer kernel, which results have to be quantized, which operators between layers compute in integers
 /// too, and everything that is not said here, is a fact of the profile (`target: { profile: … }`).
 ///
-/// Where the profile lets `QuantizeLinear` have a scale for each channel, channels with a small range are scaled up before
-/// they are rounded, as far as the rounding of the weights that take the factors over allows.
+/// Where the profile has `channel-scales`, channels with a small range are scaled up before they are rounded (a `Mul`, and
+/// an `Add` where they are shifted too, in floats), as far as the rounding of the weights that take the factors over allows.
 ///
 /// With `format: qoperator` the operators between such pairs are written as those on codes that runtimes make of them:
 /// `QLinearConv` and `QLinearMatMul`, and where the profile has onnxruntime's own operators, `QGemm`, `QLinearAdd`,
@@ -139,6 +139,7 @@ pub(super) struct Choice<'c> {
     layers: &'c [String],
     integer_results: &'c [String],
     between: &'c [String],
+    between_from: u64,
 }
 
 /// A plan, what was measured for it, and the weights of its layers.
@@ -167,7 +168,10 @@ impl QuantizeStatic {
 
     /// What the options come down to.
     pub(super) fn choose<'c>(&'c self, profile: &'c Profile) -> anyhow::Result<Choice<'c>> {
-        let between = self.between.as_ref().unwrap_or(&profile.between);
+        let (between, between_from) = match &self.between {
+            Some(between) => (between, 0),
+            None => (&profile.between, profile.between_from),
+        };
         let unknown = |op: &&String| !Wanted::known().any(|known| known == op.as_str());
         if let Some(op) = self.between.iter().flatten().find(unknown) {
             let known: Vec<_> = Wanted::known().collect();
@@ -201,7 +205,7 @@ impl QuantizeStatic {
                 && self.weights.unwrap_or(profile.weights) == WeightType::Int8,
         };
         let (layers, integer_results) = (&profile.layers, &profile.integer_results);
-        Ok(Choice { ranges, storage, layers, integer_results, between })
+        Ok(Choice { ranges, storage, layers, integer_results, between, between_from })
     }
 }
 
@@ -270,8 +274,8 @@ impl Choice<'_> {
     }
 
     fn wanted<'w>(&'w self, only: Option<&'w BTreeSet<NodeId>>) -> Wanted<'w> {
-        let Self { layers, integer_results, between, .. } = *self;
-        Wanted { layers, integer_results, between, barred: BTreeSet::new(), only }
+        let Self { layers, integer_results, between, between_from, .. } = *self;
+        Wanted { layers, integer_results, between, between_from, barred: BTreeSet::new(), only }
     }
 
     /// Quantizes what a plan says. Returns what became of every layer.

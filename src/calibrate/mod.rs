@@ -208,7 +208,8 @@ impl<'a> Samples<'a> {
         see: impl Fn(&mut O, &[&TensorData]) -> Result<(), String> + Sync,
     ) -> Result<(), CalibrateError> {
         let all = self.calibration.len();
-        let workers = rayon::current_num_threads().clamp(1, all.max(1));
+        // The models of a batch run side by side too: what is held at once stays that of a core each.
+        let workers = (rayon::current_num_threads() / taps.len().max(1)).clamp(1, all.max(1));
         let probes: Vec<Vec<Probe>> = (0..workers)
             .map(|_| taps.iter().map(|tap| self.probe(tap)).collect::<Result<_, CalibrateError>>())
             .collect::<Result<_, _>>()?;
@@ -218,8 +219,8 @@ impl<'a> Samples<'a> {
             let seen: Vec<Vec<Tensors>> = (probes.par_iter().take(all - group).enumerate())
                 .map(|(at, probes)| {
                     let inputs = self.calibration.get(group + at)?;
-                    let probes = probes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    let seen = probes.iter().map(|probe| Ok(probe.run(&inputs)?)).collect();
+                    let mut probes = probes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let seen = probes.par_iter_mut().map(|probe| Ok(probe.run(&inputs)?)).collect();
                     self.tell(done.fetch_add(1, Ordering::Relaxed) + 1, all);
                     seen
                 })

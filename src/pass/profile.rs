@@ -37,10 +37,15 @@ pub struct Profile {
     /// Operators without weights that compute in integers.
     #[serde(default)]
     pub between: Vec<String>,
+    /// How many elements such an operator has to make, for a batch of one, to compute in integers: below, floats cost
+    /// little and are more precise.
+    #[serde(default)]
+    pub between_from: u64,
     /// The domains of operators that it has besides those of the standard.
     #[serde(default)]
     pub domains: Vec<String>,
-    /// Whether `QuantizeLinear` on floats may have a scale for each channel.
+    /// Whether floats may be scaled channel by channel (`Mul`, `Add`) before `QuantizeLinear` and after
+    /// `DequantizeLinear`.
     #[serde(default)]
     pub channel_scales: bool,
     /// How a bias is stored.
@@ -156,6 +161,7 @@ impl Default for Profile {
             per_channel: list(&["Conv", "Gemm", "MatMul"]),
             integer_results: list(&["Conv", "Gemm", "MatMul"]),
             between: list(&["Add", "AveragePool", "Concat", "GlobalAveragePool", "MaxPool", "Mul", "Resize"]),
+            between_from: 0,
             domains: Vec::new(),
             channel_scales: false,
             bias: BiasForm::Int32,
