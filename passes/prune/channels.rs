@@ -24,7 +24,9 @@ use super::shared;
 /// channels go by what their loss costs the layers that read them when the others make up for it (`criterion: obs`); how
 /// many of each group, by how much the answers of the whole model change when that group alone is cut (`scope:
 /// sensitivity`, on held-out samples); and in the end the weights of every layer are fitted by least squares, in the order
-/// of the graph, so that it answers the pruned model's inputs as it answered the original's (`repair: refit`).
+/// of the graph, so that it answers the pruned model's inputs as it answered the original's (`repair: refit`). Without
+/// samples, what the layers before say of their results (Gaussian inputs through the weights, with the means and deviations
+/// that normalizations give) takes the place of what was measured, and only the channels that stay take over those that go.
 ///
 /// *Left alone:* channels of inputs and outputs, those over which something is normalized, and what operators without a
 /// formula see; the report says of every group that keeps its channels who freezes it. Bodies of control flow. `refit`
@@ -60,9 +62,8 @@ pub struct PruneChannels {
     /// Fractions to keep of the channels of single groups, by selector of a node whose weights make them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, f64>,
-    /// How what is left makes up for what is gone; by default `refit` where samples are given, else `none`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub repair: Option<Repair>,
+    /// How what is left makes up for what is gone.
+    pub repair: Repair,
     /// The batches on which `scope: sensitivity` measures, at most.
     pub batches: u32,
     /// In how many rounds channels go; every round measures and fits anew. By default 2 where less than 0.6 is kept and
@@ -93,7 +94,10 @@ pub enum Sharing {
 pub enum Repair {
     /// Weights stay as they are.
     None,
-    /// Weights are fitted by least squares, layer by layer, so that each layer answers as it did in the original.
+    /// What the channels that are gone were on average goes to the biases of the layers that read them.
+    Bias,
+    /// Weights are fitted by least squares, layer by layer, so that each layer answers as it did in the original. Without
+    /// samples, what the channels that are gone are expected to have in common with others goes to these.
     Refit,
 }
 
@@ -110,7 +114,7 @@ impl Default for PruneChannels {
             min_channels: 1,
             max_per_group: 0.9,
             groups: BTreeMap::new(),
-            repair: None,
+            repair: Repair::Refit,
             batches: 256,
             iterations: None,
             seed: 0,
@@ -137,7 +141,7 @@ impl Pass for PruneChannels {
     }
 
     fn uses_samples(&self) -> bool {
-        self.repair != Some(Repair::None)
+        self.repair != Repair::None
     }
 
     fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
@@ -161,7 +165,7 @@ impl Pass for PruneChannels {
             };
             gone = gone.then(&cut, &original.graph, &facts);
             summary = Summary { applied: summary.applied.max(found.applied), ..found };
-            if let Some(samples) = samples.filter(|_| self.repairs()) {
+            if let Some(samples) = samples.filter(|_| self.repair == Repair::Refit) {
                 refit(&original, model, &gone, cx, samples)?;
             }
         }
@@ -193,19 +197,13 @@ fn nothing(summary: &Summary) -> String {
 }
 
 impl PruneChannels {
-    /// Whether what is left makes up for what is gone.
-    pub(super) fn repairs(&self) -> bool {
-        self.repair != Some(Repair::None)
-    }
-
     /// The samples, where they are used.
     fn samples<'a>(&self, cx: &PassContext<'a>) -> anyhow::Result<Option<&'a Samples<'a>>> {
-        let needed = self.repair == Some(Repair::Refit)
-            || self.scope == Some(Sharing::Sensitivity)
+        let needed = self.scope == Some(Sharing::Sensitivity)
             || matches!(self.criterion, Some(Criterion::Obs | Criterion::Activation));
         match self.repair {
             _ if needed => cx.samples().map(Some),
-            Some(Repair::None) => Ok(None),
+            Repair::None => Ok(None),
             _ => Ok(cx.samples().ok()),
         }
     }

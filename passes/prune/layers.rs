@@ -107,6 +107,29 @@ impl Layer {
             .collect()
     }
 
+    /// Adds numbers to its output channels; nothing where it has no place for them. `weight`: as it is now.
+    pub fn shift_bias(&self, scope: &mut Scope<'_>, weight: &TensorData, by: &[f64]) -> anyhow::Result<()> {
+        match self.bias {
+            Bias::Slot(Some(value)) | Bias::After(.., value) => {
+                let old = scope.graph.constant(value).and_then(|old| Some((old.clone(), old.to_f64s()?)));
+                let Some((old, items)) = old else { return Ok(()) };
+                let items: Vec<f64> = items.iter().zip(by).map(|(a, b)| a + b).collect();
+                if let Some(data) = TensorData::from_f64s(old.dtype(), old.dims(), &items) {
+                    scope.set_constant_and_type(value, data);
+                }
+            }
+            Bias::Slot(None) => {
+                let name = format!("{}_bias", scope.graph.value(self.weight).name);
+                if let Some(data) = TensorData::from_f64s(weight.dtype(), &[by.len() as u64], by) {
+                    let value = scope.add_constant(&name, data)?;
+                    scope.feed(self.node, 2, value)?;
+                }
+            }
+            Bias::None => {}
+        }
+        Ok(())
+    }
+
     /// How many neighbours of a row of the matrix belong to one input channel.
     pub fn each(&self, data: &TensorData) -> usize {
         match self.kind {

@@ -6,9 +6,10 @@ use anyhow::ensure;
 
 use crate::prelude::*;
 
-use super::channels::{PruneChannels, Sharing};
+use super::channels::{ID, PruneChannels, Repair, Sharing};
 use super::clusters::{Cluster, makers};
 use super::cut::Cut;
+use super::merge::{Merge, expect};
 use super::price::{OPEN, Price, Unit};
 use super::scores::{Criterion, scores};
 use super::seen::{Reader, observe};
@@ -34,6 +35,7 @@ pub(super) struct Plan<'p> {
 struct Known {
     groups: Vec<Group>,
     readers: BTreeMap<ValueId, Reader>,
+    merges: Vec<Merge>,
     clusters: Vec<Cluster>,
     rooms: Vec<Room>,
     /// Atoms that nothing freezes and that stay all the same.
@@ -56,8 +58,9 @@ impl Plan<'_> {
             return Ok(None);
         }
         let nobody = BTreeMap::new();
-        let readers = if self.pass.repairs() { readers } else { &nobody };
-        let bench = Bench { pass: super::channels::ID, before: &before, groups, readers };
+        let repair = self.pass.repair;
+        let readers = if repair == Repair::None { &nobody } else { readers };
+        let bench = Bench { pass: ID, before: &before, groups, readers, merges: &known.merges, repair };
         let sharing = self.pass.sharing(self.samples.is_some());
         let curves = match self.samples.filter(|_| sharing == Sharing::Sensitivity) {
             Some(samples) => {
@@ -96,6 +99,12 @@ impl Plan<'_> {
             Some(samples) => observe(model, &channels, &groups, samples)?,
             None => BTreeMap::new(),
         };
+        let merges = match self.pass.repair {
+            repair @ (Repair::Bias | Repair::Refit) if self.samples.is_none() => {
+                expect(model, &channels, &groups, repair, cx)?
+            }
+            _ => Vec::new(),
+        };
         let graph = &model.graph;
         let scores = groups.iter().map(|group| self.pass.score(graph, &channels, group, &readers));
         let clusters = Cluster::all(graph, &channels, &groups, &scores.collect::<Vec<_>>());
@@ -105,7 +114,7 @@ impl Plan<'_> {
         let atoms = |groups: &[Group]| -> usize { groups.iter().map(|group| group.atoms.len()).sum() };
         let open: Vec<Group> = channels.groups.iter().filter(|g| g.frozen.is_none()).cloned().collect();
         let others = atoms(&open) - atoms(&groups);
-        Ok(Known { groups, readers, clusters, rooms, others })
+        Ok(Known { groups, readers, merges, clusters, rooms, others })
     }
 
     /// How many atoms of every cluster go.

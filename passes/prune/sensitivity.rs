@@ -6,9 +6,10 @@ use ndarray::{Array2, Axis as Dim, s};
 
 use crate::prelude::*;
 
+use super::channels::Repair;
 use super::clusters::Cluster;
 use super::cut::Cut;
-use super::layers::Bias;
+use super::merge::Merge;
 use super::seen::Reader;
 use super::widths::Room;
 
@@ -51,7 +52,12 @@ pub(super) struct Bench<'b> {
     pub pass: &'static str,
     pub before: &'b Model,
     pub groups: &'b [Group],
+    /// The layers that make up for what is gone, by what was seen of their inputs.
     pub readers: &'b BTreeMap<ValueId, Reader>,
+    /// The same by what is expected of their inputs.
+    pub merges: &'b [Merge],
+    /// How.
+    pub repair: Repair,
 }
 
 impl Bench<'_> {
@@ -69,7 +75,8 @@ impl Bench<'_> {
         let mut model = self.before.clone();
         main_graph(&mut model, cx, &mut |scope, _| {
             cut.apply(scope)?;
-            self.readers.values().try_for_each(|reader| fill_in(scope, cut, reader))
+            self.merges.iter().try_for_each(|merge| merge.apply(scope, &self.before.graph, cut))?;
+            self.readers.values().try_for_each(|reader| fill_in(scope, cut, reader, self.repair))
         })?;
         Ok(model)
     }
@@ -103,9 +110,9 @@ impl Bench<'_> {
     }
 }
 
-/// Lets a layer whose inputs are partly gone make up for them: the least squares weights of what is left, from what was
-/// seen of its inputs in the original.
-fn fill_in(scope: &mut Scope<'_>, cut: &Cut, reader: &Reader) -> anyhow::Result<()> {
+/// Lets a layer whose inputs are partly gone make up for them, from what was seen of its inputs in the original: the means
+/// of what is gone go to the bias, and the weights of what is left become those of least squares.
+fn fill_in(scope: &mut Scope<'_>, cut: &Cut, reader: &Reader, repair: Repair) -> anyhow::Result<()> {
     let layer = &reader.layer;
     let gone = cut.gone(Axis { value: layer.weight, axis: layer.sums });
     let Some(data) = scope.graph.constant(layer.weight).cloned().filter(|_| !gone.is_empty()) else {
@@ -124,10 +131,13 @@ fn fill_in(scope: &mut Scope<'_>, cut: &Cut, reader: &Reader) -> anyhow::Result<
     for group in 0..reader.groups() {
         let products = reader.products(group);
         let weights = reader.weights.slice(s![group * each..(group + 1) * each, ..]);
-        let inner = products.select(Dim(0), &kept).select(Dim(1), &kept);
-        let Some(factor) = inverse_factor(&inner) else { return Ok(()) };
-        let answers = weights.dot(&products.select(Dim(1), &kept));
-        let new = answers.dot(&factor.t()).dot(&factor);
+        let new = if repair == Repair::Refit {
+            let inner = products.select(Dim(0), &kept).select(Dim(1), &kept);
+            let Some(factor) = inverse_factor(&inner) else { return Ok(()) };
+            weights.dot(&products.select(Dim(1), &kept)).dot(&factor.t()).dot(&factor)
+        } else {
+            weights.select(Dim(1), &kept)
+        };
         let mean = reader.mean(group);
         for row in 0..each {
             let full: f64 = weights.row(row).iter().zip(&mean).map(|(w, m)| w * m).sum();
@@ -139,27 +149,7 @@ fn fill_in(scope: &mut Scope<'_>, cut: &Cut, reader: &Reader) -> anyhow::Result<
     let rows: Vec<usize> = rows.into_iter().map(|row| row as usize).collect();
     let Some(tensor) = layer.tensor(&made.select(Dim(0), &rows), &data) else { return Ok(()) };
     scope.set_constant_and_type(layer.weight, tensor);
-    let shift: Vec<f64> = rows.iter().map(|&row| shift[row]).collect();
-    match layer.bias {
-        Bias::Slot(Some(value)) | Bias::After(.., value) => {
-            let old = scope.graph.constant(value).and_then(|old| Some((old.clone(), old.to_f64s()?)));
-            if let Some((old, items)) = old {
-                let items: Vec<f64> = items.iter().zip(&shift).map(|(a, b)| a + b).collect();
-                if let Some(data) = TensorData::from_f64s(old.dtype(), old.dims(), &items) {
-                    scope.set_constant_and_type(value, data);
-                }
-            }
-        }
-        Bias::Slot(None) => {
-            let name = format!("{}_bias", scope.graph.value(layer.weight).name);
-            if let Some(data) = TensorData::from_f64s(data.dtype(), &[shift.len() as u64], &shift) {
-                let value = scope.add_constant(&name, data)?;
-                scope.feed(layer.node, 2, value)?;
-            }
-        }
-        Bias::None => {}
-    }
-    Ok(())
+    layer.shift_bias(scope, &data, &rows.iter().map(|&row| shift[row]).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
