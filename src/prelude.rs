@@ -22,7 +22,7 @@ pub use crate::math::saturation;
 pub use crate::pass::{
     Accumulation, ActivationReport, ActivationType, AssignmentReport, BiasForm, Budget, Family, FormReport,
     LayerReport, Limits, Originals, PairReport, Pass, PassContext, PassMeta, Profile, Rule, SeenReport,
-    Summary, Target, WeightOnly, WeightReport, WeightType,
+    Summary, Target, WeightOnly, WeightReport, WeightType, WidthReport,
 };
 pub(crate) use crate::pass::{each_bare_graph, each_graph, main_graph, require_opset, store_constants};
 pub use crate::rewrite::{

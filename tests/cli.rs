@@ -10,6 +10,8 @@ mod metrics;
 mod places;
 #[path = "cli/proof.rs"]
 mod proof;
+#[path = "cli/pruned.rs"]
+mod pruned;
 #[path = "cli/quantized.rs"]
 mod quantized;
 #[path = "cli/recipes.rs"]

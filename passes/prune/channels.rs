@@ -74,6 +74,8 @@ pub struct PruneChannels {
     pub seed: u64,
     /// Accept a model of which nothing can be removed.
     pub allow_noop: bool,
+    /// Only tell what would go; the model stays as it is, and nothing is written.
+    pub dry_run: bool,
 }
 
 /// How the loss is shared among groups.
@@ -119,6 +121,7 @@ impl Default for PruneChannels {
             iterations: None,
             seed: 0,
             allow_noop: false,
+            dry_run: false,
         }
     }
 }
@@ -151,6 +154,10 @@ impl Pass for PruneChannels {
         let original = model.clone();
         let facts = Facts::of(&original.graph, &InferContext::default());
         let whole = cost_of(&original, unit);
+        if self.dry_run {
+            let plan = Plan { pass: self, original: &original, samples, unit, target: keep * whole };
+            return self.plan(plan, model.clone(), cx);
+        }
         let mut summary = Summary::default();
         let mut gone = Cut::of(ID, []);
         let rounds = self.iterations.unwrap_or(if keep < DEEP && samples.is_some() { 2 } else { 1 });
@@ -197,6 +204,21 @@ fn nothing(summary: &Summary) -> String {
 }
 
 impl PruneChannels {
+    /// What would go in one round.
+    fn plan(&self, plan: Plan<'_>, mut trial: Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
+        let mut summary = Summary::default();
+        let found = plan.cut(&mut trial, cx, &mut summary)?;
+        ensure!(found.is_some() || self.allow_noop, "{}", nothing(&summary));
+        let (before, after) = (cost_of(plan.original, plan.unit), cost_of(&trial, plan.unit));
+        let share = after / before.max(f64::MIN_POSITIVE);
+        summary.plan = Some(format!(
+            "{ID} would keep {share:.3} of the {}: {after:.0} of {before:.0}",
+            plan.unit.name()
+        ));
+        summary.applied = 0;
+        Ok(summary)
+    }
+
     /// The samples, where they are used.
     fn samples<'a>(&self, cx: &PassContext<'a>) -> anyhow::Result<Option<&'a Samples<'a>>> {
         let needed = self.scope == Some(Sharing::Sensitivity)

@@ -46,6 +46,12 @@ impl Cluster {
         Self { order, each, makers }
     }
 
+    /// What the report says of it, with so many atoms gone.
+    pub fn told(&self, graph: &Graph, gone: usize) -> WidthReport {
+        let layers = self.makers.iter().map(|&node| graph.node_label(node)).collect();
+        WidthReport { layers, before: self.order.len(), after: self.order.len() - gone }
+    }
+
     /// How many atoms of every group are gone, after so many of every cluster.
     pub fn by_group(clusters: &[Self], gone: &[usize], groups: usize) -> Vec<usize> {
         let mut counts = vec![0; groups];

@@ -78,6 +78,7 @@ impl Plan<'_> {
         let gone = self.share(&price, &known, sharing, &curves);
         summary.applied = gone.iter().filter(|&&gone| gone > 0).count();
         let chosen: Vec<(&Cluster, usize)> = clusters.iter().zip(gone).collect();
+        summary.widths.extend(chosen.iter().map(|(cluster, gone)| cluster.told(&before.graph, *gone)));
         let cut = bench.cut(&chosen);
         *model = bench.without(&cut, cx)?;
         Ok(Some(cut))

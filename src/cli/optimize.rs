@@ -156,10 +156,10 @@ fn one(
     let (model, mut report) = made.map_err(|error| Failure::about(input, error))?;
     report.run.warnings.splice(0..0, loaded.warnings.iter().map(ToString::to_string));
     let objection = objection(&report, args.require_verified);
-    if objection.is_none() {
+    if objection.is_none() && !report.run.is_plan() {
         args.beside.write(input, &loaded.model, &model, &report)?;
     }
-    let written = target.filter(|_| objection.is_none());
+    let written = target.filter(|_| objection.is_none() && !report.run.is_plan());
     let bytes = match written {
         Some(target) => write(args, &model, (input, target))?,
         None => size(&model).map_err(|e| Failure::about(input, e))?,

@@ -162,6 +162,17 @@ pub struct AssignmentReport {
     pub chosen: bool,
 }
 
+/// How many channels some layers make, whose channels go together.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct WidthReport {
+    /// The layers, by name.
+    pub layers: Vec<String>,
+    /// Sets of channels that go together, before.
+    pub before: usize,
+    /// Those that are left.
+    pub after: usize,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,6 +22,7 @@ pub use context::{Limits, Originals, PassContext};
 pub(crate) use context::{each_bare_graph, each_graph, main_graph, require_opset, store_constants};
 pub use layer::{
     ActivationReport, AssignmentReport, FormReport, LayerReport, PairReport, SeenReport, WeightReport,
+    WidthReport,
 };
 pub use profile::{Accumulation, ActivationType, BiasForm, Profile, WeightOnly, WeightType};
 pub use set::{Member, Summary, run_members, run_set};

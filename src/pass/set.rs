@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::bail;
 
-use super::{AssignmentReport, LayerReport, Pass, PassContext, each_graph};
+use super::{AssignmentReport, LayerReport, Pass, PassContext, WidthReport, each_graph};
 use crate::ir::Model;
 use crate::rewrite::{CompiledRule, Select, SetReport, run_rules};
 
@@ -21,6 +21,12 @@ pub struct Summary {
     /// The assignments of forms to layers that were considered, the cheapest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub assignments: Vec<AssignmentReport>,
+    /// How many channels are left, for passes that remove some.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub widths: Vec<WidthReport>,
+    /// What the pass would do, where it was only asked for a plan: nothing is to be written then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
 }
 
 impl Summary {
@@ -109,6 +115,8 @@ pub fn run_members(
             summary.skipped.extend(done.skipped);
             summary.layers.extend(done.layers);
             summary.assignments.extend(done.assignments);
+            summary.widths.extend(done.widths);
+            summary.plan = done.plan.or(summary.plan.take());
             last.extend((done.applied > 0).then_some(pass.meta().id));
         }
         if last.is_empty() || (whole.is_empty() && rules.len() == 1) {

@@ -145,6 +145,13 @@ pub struct StepLog {
     pub stage: Option<String>,
 }
 
+impl RunLog {
+    /// Whether a step only told what it would do, so that the result is none.
+    pub fn is_plan(&self) -> bool {
+        self.steps.iter().flat_map(|step| step.passes.values()).any(|summary| summary.plan.is_some())
+    }
+}
+
 /// Runs a recipe over a model.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ mod ranges;
 mod stats;
 mod svg;
 mod terminal;
+mod widths;
 
 use std::path::Path;
 

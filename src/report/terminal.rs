@@ -7,6 +7,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
 use super::layers::{integers, layers};
+use super::widths::widths;
 use super::{Report, Stats};
 use crate::calibrate::Loss;
 use crate::engine::verify::{Outcome, Verification};
@@ -90,7 +91,7 @@ fn totals(before: &Stats, after: &Stats) -> Table {
 fn passes(report: &Report, out: &mut String) {
     for step in &report.run.steps {
         for (id, summary) in &step.passes {
-            if summary.applied == 0 && summary.skipped.is_empty() {
+            if summary.applied == 0 && summary.skipped.is_empty() && summary.plan.is_none() {
                 continue;
             }
             let left: usize = summary.skipped.values().sum();
@@ -101,6 +102,10 @@ fn passes(report: &Report, out: &mut String) {
             }
             out.push('\n');
             layers(&summary.layers, out);
+            widths(&summary.widths, out);
+            if let Some(plan) = &summary.plan {
+                let _ = writeln!(out, "{plan}; nothing is written");
+            }
         }
     }
 }
