@@ -85,6 +85,7 @@ registry! {
     "merge-equal-nodes" => MergeEqualNodes(simplify::equal_nodes::MergeEqualNodes),
     "migrate-scales" => MigrateScales(quantize::scales::MigrateScales),
     "prune-channels" => PruneChannels(prune::channels::PruneChannels),
+    "prune-weights" => PruneWeights(prune::weights::PruneWeights),
     "quantize-dynamic" => QuantizeDynamic(quantize::dynamic::QuantizeDynamic),
     "quantize-static" => QuantizeStatic(quantize::r#static::QuantizeStatic),
     "quantize-weights" => QuantizeWeights(quantize::weights::QuantizeWeights),

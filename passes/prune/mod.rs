@@ -1,6 +1,7 @@
-//! Smaller tensors: channels taken out for good.
+//! Less of a model: channels taken out for good, weights that become zero.
 
 mod adjust;
+mod candidates;
 pub mod channels;
 mod clusters;
 mod cut;
@@ -12,7 +13,11 @@ mod scores;
 mod seen;
 mod sensitivity;
 mod shared;
+mod shares;
+mod sparse;
 mod surgeon;
 #[cfg(test)]
 mod tests;
+mod thin;
+pub mod weights;
 mod widths;
