@@ -5,6 +5,7 @@ mod candidates;
 pub mod channels;
 mod clusters;
 mod cut;
+pub mod dead;
 mod layers;
 mod plan;
 mod price;
@@ -15,6 +16,7 @@ mod sensitivity;
 mod shared;
 mod shares;
 mod sparse;
+mod steady;
 mod surgeon;
 #[cfg(test)]
 mod tests;
