@@ -85,9 +85,11 @@ registry! {
     "merge-equal-nodes" => MergeEqualNodes(simplify::equal_nodes::MergeEqualNodes),
     "migrate-scales" => MigrateScales(quantize::scales::MigrateScales),
     "prune-channels" => PruneChannels(prune::channels::PruneChannels),
+    "prune-weights" => PruneWeights(prune::weights::PruneWeights),
     "quantize-dynamic" => QuantizeDynamic(quantize::dynamic::QuantizeDynamic),
     "quantize-static" => QuantizeStatic(quantize::r#static::QuantizeStatic),
     "quantize-weights" => QuantizeWeights(quantize::weights::QuantizeWeights),
+    "remove-dead-channels" => RemoveDeadChannels(prune::dead::RemoveDeadChannels),
     "resolve-cast-like" => ResolveCastLike(simplify::cast_like::ResolveCastLike),
     "share-equal-initializers" => ShareEqualInitializers(simplify::equal_initializers::ShareEqualInitializers),
 }

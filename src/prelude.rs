@@ -11,7 +11,7 @@ pub(crate) use crate::engine::random::Stream;
 pub use crate::engine::{EngineError, NodeCall};
 pub use crate::ir::{
     AttrValue, Attrs, DType, Dim, Function, Graph, IrError, Model, Node, NodeId, OpName, OpsetId, Origin,
-    Slots, TensorData, Value, ValueId, ValueType,
+    Slots, SparseTensor, TensorData, Value, ValueId, ValueType,
 };
 pub use crate::math::compensate::{error_of, round_rows};
 pub use crate::math::descent;
@@ -19,6 +19,7 @@ pub use crate::math::histogram::Histogram;
 pub use crate::math::linalg::{Moments, inverse_factor};
 pub use crate::math::regression::{Fit, Regression};
 pub use crate::math::saturation;
+pub use crate::math::zeros::{Zeros, zero_compensated, zero_least};
 pub use crate::pass::{
     Accumulation, ActivationReport, ActivationType, AssignmentReport, BiasForm, Budget, Family, FormReport,
     LayerReport, Limits, Originals, PairReport, Pass, PassContext, PassMeta, Profile, Rule, SeenReport,

@@ -46,7 +46,8 @@ pub(super) fn layers(graph: &Graph) -> anyhow::Result<Vec<Layer>> {
 }
 
 impl Layer {
-    fn of(graph: &Graph, id: NodeId) -> Option<Self> {
+    /// The layer that a node is.
+    pub fn of(graph: &Graph, id: NodeId) -> Option<Self> {
         let node = graph.node(id);
         let (input, weight) = (graph.node_input(id, 0)?, graph.node_input(id, 1)?);
         let output = graph.node_output(id, 0)?;
@@ -135,6 +136,16 @@ impl Layer {
         match self.kind {
             Kind::Conv => data.dims()[2..].iter().product::<u64>() as usize,
             _ => 1,
+        }
+    }
+
+    /// Adds a number to every output channel, where it has a constant bias.
+    pub fn add_to_bias(&self, scope: &mut Scope<'_>, added: &[f64]) {
+        let (Bias::Slot(Some(value)) | Bias::After(.., value)) = self.bias else { return };
+        let bias = scope.graph.constant(value);
+        let made = bias.and_then(|b| b.map_f64(|at, x| x + added.get(at).copied().unwrap_or(0.0)));
+        if let Some(made) = made {
+            scope.set_constant_and_type(value, made);
         }
     }
 

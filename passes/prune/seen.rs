@@ -74,7 +74,12 @@ impl Reader {
     /// The mean products of the inputs of a group, those of deviations from the mean where a bias can give the mean back,
     /// damped.
     pub fn products(&self, group: usize) -> Array2<f64> {
-        let mut products = self.moments[group].products(self.layer.bias != Bias::None);
+        self.damped(group, self.layer.bias != Bias::None)
+    }
+
+    /// The mean products of the inputs of a group, those of deviations from the mean where `centred`, damped.
+    pub fn damped(&self, group: usize, centred: bool) -> Array2<f64> {
+        let mut products = self.moments[group].products(centred);
         let power = products.diag().sum() / products.nrows().max(1) as f64;
         let added = (DAMPING * power).max(f64::MIN_POSITIVE);
         products.diag_mut().mapv_inplace(|x| x + added);

@@ -239,3 +239,68 @@ fn what_is_left_computes_what_the_masked_model_does() {
         assert!(lost.contains_key(name), "nothing of `{name}` went: {lost:?}");
     }
 }
+
+/// Zeros some slices of weights and scales, removes what is dead then, and compares the answers. How many channels went.
+fn remove_dead(text: &str, seed: u64) -> usize {
+    let mut original = model(text, seed);
+    let mut cx = PassContext::with_kernels(&original);
+    main_graph(&mut original, &mut cx, &mut |scope, _| {
+        let mut stream = Stream::new(seed, "zeros");
+        let weights = |v: &ValueId| scope.graph.constant(*v).is_some_and(|d| d.dtype() == DType::Float);
+        let weights: Vec<ValueId> = scope.graph.values().filter(weights).collect();
+        for value in weights {
+            let Some(data) = scope.graph.constant(value).cloned() else { continue };
+            let name = &scope.graph.value(value).name;
+            if name.starts_with("var") || stream.int(0, 2) == 0 {
+                continue;
+            }
+            let axis = stream.int(0, data.rank().clamp(1, 2) as i64 - 1) as usize;
+            let Some(&size) = data.dims().get(axis) else { continue };
+            let gone: Vec<bool> = (0..size).map(|_| stream.int(0, 2) == 0).collect();
+            let inner = data.dims()[axis + 1..].iter().product::<u64>() as usize;
+            let zeroed =
+                data.map_f64(|at, x| if gone[at / inner % size as usize] { 0.0 } else { x }).unwrap();
+            scope.set_constant_and_type(value, zeroed);
+        }
+        Ok(())
+    })
+    .unwrap();
+    let mut removed = original.clone();
+    let summary = super::dead::RemoveDeadChannels {}.run(&mut removed, &mut cx).unwrap();
+    for (wanted, got) in answers(&original, seed).iter().zip(&answers(&removed, seed)) {
+        assert_eq!(wanted.len(), got.len());
+        let scale = wanted.iter().fold(1e-3f64, |m, x| m.max(x.abs()));
+        for (a, b) in wanted.iter().zip(got) {
+            assert!((a - b).abs() <= 1e-4 * scale, "seed {seed}: {a} and {b}\n{text}");
+        }
+    }
+    summary.applied
+}
+
+#[test]
+fn without_dead_channels_the_answers_are_the_same() {
+    for text in [RESIDUAL, TRANSFORMER, SHUFFLE, SELECT, PLAIN] {
+        let gone: Vec<usize> = (0..25).map(|seed| remove_dead(text, seed)).collect();
+        assert!(gone.iter().sum::<usize>() > 5, "{gone:?} in\n{text}");
+    }
+}
+
+/// Constants that are folded.
+const PLAIN: &str = "g (float[N,3,6,6] x) => (float[N,4] y)
+<float[6,3,3,3] a, float[6] ab, float[6,6,1,1] b, float[6] s, float[6] t, float[6] m, float[6] var, float[6,1,3,3] dw, float[6] db,
+ float[6,7] c, float[7] cb, float[7,4] f>
+{
+  p = Conv <pads = [1, 1, 1, 1]> (x, a, ab)
+  q = Sigmoid (p)
+  r = Conv (q, b)
+  u = BatchNormalization (r, s, t, m, var)
+  v = HardSwish (u)
+  w = Conv <group = 6> (v, dw, db)
+  z = LeakyRelu (w)
+  k = GlobalAveragePool (z)
+  h = Flatten (k)
+  i = MatMul (h, c)
+  j = Add (i, cb)
+  l = Tanh (j)
+  y = Gemm (l, f)
+}";

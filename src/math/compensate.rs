@@ -31,16 +31,21 @@ pub fn round_rows(
         let mut left: Vec<f64> = order.iter().map(|&at| rows[row][at]).collect();
         let mut made = vec![0.0; n];
         for (at, &place) in order.iter().enumerate() {
-            let rounded = round(row, place, left[at]);
-            made[place] = rounded;
-            let error = (left[at] - rounded) / factor[[at, at]];
-            let line = factor.row(at);
-            left[at + 1..].iter_mut().zip(line.iter().skip(at + 1)).for_each(|(x, u)| *x -= error * u);
+            made[place] = round(row, place, left[at]);
+            settle(&mut left, at, made[place], &factor);
         }
         let plain = rows[row].iter().enumerate().map(|(at, &x)| round(row, at, x)).collect();
         (made, plain)
     };
     Some(better(rows, products, one).0)
+}
+
+/// Gives a place of a row its final number; the places after it make up for the change as well as they can.
+pub(super) fn settle(row: &mut [f64], at: usize, to: f64, factor: &Array2<f64>) {
+    let error = (row[at] - to) / factor[[at, at]];
+    row[at] = to;
+    let line = factor.row(at);
+    row[at + 1..].iter_mut().zip(line.iter().skip(at + 1)).for_each(|(x, u)| *x -= error * u);
 }
 
 /// Rows whose errors are computed by one product of matrices.

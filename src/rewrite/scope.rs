@@ -6,8 +6,8 @@ use super::alias::{can_alias, remove_if_dead};
 use super::{Names, Outcome, alias};
 use crate::analysis::{Facts, InferContext};
 use crate::ir::{
-    Attrs, DType, Dim, Graph, IrError, Model, Node, NodeId, OpName, Origin, Provenance, Slots, TensorData,
-    Value, ValueId, ValueType,
+    Attrs, DType, Dim, Graph, IrError, Model, Node, NodeId, OpName, Origin, Provenance, Slots, SparseTensor,
+    TensorData, Value, ValueId, ValueType,
 };
 use crate::schema::Target;
 
@@ -244,6 +244,15 @@ impl Scope<'_> {
         self.graph.edit_value(value, |v| {
             v.ty = ValueType::of(&data);
             v.data = Some(data);
+        });
+    }
+
+    /// Keeps the elements of a constant sparsely: passes do not look inside any more.
+    pub(crate) fn set_sparse(&mut self, value: ValueId, data: SparseTensor) {
+        let shape = Some(data.dims.iter().map(|&d| Dim::Known(d)).collect());
+        self.graph.edit_value(value, |v| {
+            v.ty = ValueType::SparseTensor { dtype: Some(data.values.dtype()), shape };
+            (v.data, v.sparse) = (None, Some(Arc::new(data)));
         });
     }
 
