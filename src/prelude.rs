@@ -19,6 +19,7 @@ pub use crate::math::histogram::Histogram;
 pub use crate::math::linalg::{Moments, inverse_factor};
 pub use crate::math::regression::{Fit, Regression};
 pub use crate::math::saturation;
+pub use crate::math::spectrum;
 pub use crate::pass::{
     Accumulation, ActivationReport, ActivationType, AssignmentReport, BiasForm, Budget, Family, FormReport,
     LayerReport, Limits, Originals, PairReport, Pass, PassContext, PassMeta, Profile, Rule, SeenReport,

@@ -6,3 +6,4 @@ pub mod histogram;
 pub mod linalg;
 pub mod regression;
 pub mod saturation;
+pub mod spectrum;
