@@ -8,7 +8,6 @@ use crate::prelude::*;
 
 use super::clusters::Cluster;
 use super::cut::Cut;
-use super::layers::Bias;
 use super::seen::Reader;
 use super::widths::Room;
 
@@ -21,7 +20,7 @@ pub(super) struct Curve(Vec<(usize, f64)>);
 
 impl Curve {
     /// Through measured points.
-    fn through(points: impl IntoIterator<Item = (usize, f64)>) -> Self {
+    pub fn through(points: impl IntoIterator<Item = (usize, f64)>) -> Self {
         let mut all = vec![(0, 0.0)];
         for (gone, loss) in points {
             let before = all.last().map_or(0.0, |point: &(usize, f64)| point.1);
@@ -140,26 +139,7 @@ fn fill_in(scope: &mut Scope<'_>, cut: &Cut, reader: &Reader) -> anyhow::Result<
     let Some(tensor) = layer.tensor(&made.select(Dim(0), &rows), &data) else { return Ok(()) };
     scope.set_constant_and_type(layer.weight, tensor);
     let shift: Vec<f64> = rows.iter().map(|&row| shift[row]).collect();
-    match layer.bias {
-        Bias::Slot(Some(value)) | Bias::After(.., value) => {
-            let old = scope.graph.constant(value).and_then(|old| Some((old.clone(), old.to_f64s()?)));
-            if let Some((old, items)) = old {
-                let items: Vec<f64> = items.iter().zip(&shift).map(|(a, b)| a + b).collect();
-                if let Some(data) = TensorData::from_f64s(old.dtype(), old.dims(), &items) {
-                    scope.set_constant_and_type(value, data);
-                }
-            }
-        }
-        Bias::Slot(None) => {
-            let name = format!("{}_bias", scope.graph.value(layer.weight).name);
-            if let Some(data) = TensorData::from_f64s(data.dtype(), &[shift.len() as u64], &shift) {
-                let value = scope.add_constant(&name, data)?;
-                scope.feed(layer.node, 2, value)?;
-            }
-        }
-        Bias::None => {}
-    }
-    Ok(())
+    layer.add(scope, &shift, data.dtype())
 }
 
 #[cfg(test)]
