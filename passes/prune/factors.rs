@@ -56,13 +56,16 @@ fn looking(attrs: &Attrs, kernel: &[u64], looks: &[bool]) -> Attrs {
     };
     let cells: Vec<i64> = kernel.iter().map(|&k| k as i64).collect();
     attrs.set("kernel_shape", along(&cells, 1));
+    // Of what looks at one cell after the other, all else is as it is where it is not said.
+    let nowhere = !looks.contains(&true);
     for (name, other) in [("strides", 1), ("dilations", 1), ("pads", 0)] {
-        if let Some(items) = attrs.ints(name).map(|items| along(items, other)) {
+        if nowhere {
+            attrs.remove(name);
+        } else if let Some(items) = attrs.ints(name).map(|items| along(items, other)) {
             attrs.set(name, items);
         }
     }
-    // Where it looks at one cell after the other, `auto_pad` pads nothing.
-    if !looks.contains(&true) {
+    if nowhere {
         attrs.remove("auto_pad");
     }
     attrs

@@ -217,6 +217,13 @@ impl Parts {
         matrices.into_iter().zip(looks).map(|(matrix, looks)| Factor { matrix, looks }).collect()
     }
 
+    /// The highest ranks of a form.
+    #[cfg(test)]
+    pub fn full(&self, form: Form) -> Vec<usize> {
+        let (_, first, second) = self.splits.iter().find(|(known, ..)| *known == form).expect("it is given");
+        std::iter::once(first.rank()).chain(second.as_ref().map(Split::rank)).collect()
+    }
+
     /// The weights that factors come to.
     pub fn product(factors: &[Factor]) -> Option<Array2<f64>> {
         match factors {

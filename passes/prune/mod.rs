@@ -7,6 +7,8 @@ mod clusters;
 mod cut;
 pub mod factorize;
 mod factors;
+#[cfg(test)]
+mod factors_tests;
 mod forms;
 mod layers;
 mod plan;

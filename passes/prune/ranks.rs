@@ -117,7 +117,7 @@ mod tests {
         let losses = |at: usize, rung: usize| both[at].losses[rung];
         assert_eq!(greedy(&both, 200.0, &losses), [0, 0]);
         assert_eq!(greedy(&both, 150.0, &losses), [0, 3], "no further than needed");
-        assert_eq!(greedy(&both, 100.0, &losses), [3, 2]);
+        assert_eq!(greedy(&both, 100.0, &losses), [1, 4]);
         assert_eq!(greedy(&both, 1.0, &losses), [3, 4], "as low as it goes");
         assert_eq!(uniform(&both, 100.0), [2, 3]);
         assert_eq!(uniform(&both, 200.0), [0, 0]);

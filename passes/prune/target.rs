@@ -36,6 +36,9 @@ pub(super) struct Target {
 /// Numbers of second moments that are held at once.
 const HELD: usize = 64 << 20;
 
+/// Bytes that a node with its attributes and a weight without its elements take in a file, besides names.
+const NODE: usize = 96;
+
 /// Rungs whose effect on the answers of the model is measured.
 const MEASURED: usize = 5;
 
@@ -110,10 +113,13 @@ impl Target {
             Unit::Bytes => cost.params * each,
             Unit::Params | Unit::Channels => cost.params,
         };
-        let ladder = Ladder::of(parts.choices(wish.step), cost(whole), |choice| cost(choice.cost));
+        let mut choices = parts.choices(wish.step);
+        let spent = Spent::of(graph, layer, parts.seen.is_some(), each);
+        choices.retain(|choice| (whole.params - choice.cost.params) * each > spent.by(choice));
+        let ladder = Ladder::of(choices, cost(whole), |choice| cost(choice.cost));
         // From here on only the mean is needed.
         parts.seen.iter_mut().for_each(|seen| seen.products = Array2::zeros((0, 0)));
-        Skip::unless(!ladder.choices.is_empty(), "no smaller rank saves multiply-accumulates")?;
+        Skip::unless(!ladder.choices.is_empty(), "no smaller rank saves anything")?;
         Ok(Self { layer: layer.clone(), parts, ladder })
     }
 
@@ -131,7 +137,8 @@ impl Target {
         let each = graph.constant(self.layer.weight).map_or(32, |data| data.dtype().bits()) / 8;
         let sqnr_db = measured.then(|| -10.0 * choice.lost.max(f64::MIN_POSITIVE).log10());
         let bytes_after = (choice.cost.params * each as f64) as u64;
-        summary.layers.push(LayerReport { form: choice.name(), bytes_after, sqnr_db, ..known });
+        let ranks = choice.ranks.iter().map(|&rank| rank as u64).collect();
+        summary.layers.push(LayerReport { form: choice.name(), ranks, bytes_after, sqnr_db, ..known });
     }
 
     /// Puts the factors of a rung in the place of the layer.
@@ -164,10 +171,34 @@ impl Target {
         let mut points = Vec::new();
         for rung in (1..=count).map(|n| (n * rungs).div_ceil(count)) {
             let mut changed = model.clone();
-            main_graph(&mut changed, cx, &mut |scope, _| self.place(scope, rung))?;
+            // What is only tried takes no names.
+            let names = cx.names.clone();
+            let placed = main_graph(&mut changed, cx, &mut |scope, _| self.place(scope, rung));
+            cx.names = names;
+            placed?;
             points.push((rung, samples.divergence(answers, &changed)?));
         }
         Ok(Curve::through(points))
+    }
+}
+
+/// What a file spends on more nodes, in bytes.
+struct Spent {
+    node: f64,
+    bias: f64,
+}
+
+impl Spent {
+    fn of(graph: &Graph, layer: &Layer, centred: bool, each: f64) -> Self {
+        let names = [layer.weight, layer.output].map(|value| graph.value(value).name.len());
+        let biased = centred && layer.bias == Bias::Slot(None);
+        let outputs = graph.constant(layer.weight).map_or(0, |data| data.dims()[layer.makes.0]);
+        let bias = if biased { outputs as f64 * each + (NODE + names[0]) as f64 } else { 0.0 };
+        Self { node: (NODE + 2 * names[0] + 3 * names[1]) as f64, bias }
+    }
+
+    fn by(&self, choice: &Choice) -> f64 {
+        self.node * choice.ranks.len() as f64 + self.bias
     }
 }
 
