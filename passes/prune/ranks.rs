@@ -62,8 +62,8 @@ pub(super) fn uniform(ladders: &[Ladder], target: f64) -> Vec<usize> {
     at(low)
 }
 
-/// Layers go down to where their loss is least for what it saves, until the target is met; then the layer whose last step
-/// was too large goes up again as far as there is room.
+/// Layers go down to where their loss is least for what it saves, until the target is met; then they go up again where there
+/// is room, each time the one that gains most.
 pub(super) fn greedy(ladders: &[Ladder], target: f64, loss: &dyn Fn(usize, usize) -> f64) -> Vec<usize> {
     let mut rungs = vec![0; ladders.len()];
     while total(ladders, &rungs) > target {
@@ -78,14 +78,31 @@ pub(super) fn greedy(ladders: &[Ladder], target: f64, loss: &dyn Fn(usize, usize
             }
         }
         let Some((_, at, next)) = best else { break };
-        let before = rungs[at];
         rungs[at] = next;
-        let room = target - total(ladders, &rungs) + ladders[at].costs[next];
-        if room >= ladders[at].costs[next] {
-            rungs[at] = (before + 1..=next).find(|&rung| ladders[at].costs[rung] <= room).unwrap_or(next);
-        }
+    }
+    while let Some((at, rung)) = climb(ladders, &rungs, target - total(ladders, &rungs), loss) {
+        rungs[at] = rung;
     }
     rungs
+}
+
+/// The step up that gains most, of those that cost no more than there is room for.
+fn climb(
+    ladders: &[Ladder],
+    rungs: &[usize],
+    room: f64,
+    loss: &dyn Fn(usize, usize) -> f64,
+) -> Option<(usize, usize)> {
+    let mut best: Option<(f64, usize, usize)> = None;
+    for (at, (ladder, &now)) in ladders.iter().zip(rungs).enumerate() {
+        for rung in (0..now).filter(|&rung| ladder.costs[rung] - ladder.costs[now] <= room) {
+            let gain = loss(at, now) - loss(at, rung);
+            if best.is_none_or(|(most, ..)| gain > most) {
+                best = Some((gain, at, rung));
+            }
+        }
+    }
+    best.map(|(_, at, rung)| (at, rung))
 }
 
 #[cfg(test)]

@@ -79,12 +79,11 @@ fn turns(graph: &Graph, layers: Vec<Layer>) -> Vec<Vec<Layer>> {
         let width = layer.window(graph).map_or(0, |window| window.width());
         let more = width.saturating_mul(width);
         held += more;
-        match turns.last_mut().filter(|_| held <= HELD) {
-            Some(turn) => turn.push(layer),
-            None => {
-                held = more;
-                turns.push(vec![layer]);
-            }
+        if let Some(turn) = turns.last_mut().filter(|_| held <= HELD) {
+            turn.push(layer);
+        } else {
+            held = more;
+            turns.push(vec![layer]);
         }
     }
     turns
