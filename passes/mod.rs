@@ -75,6 +75,7 @@ registry! {
     "drop-dead" => DropDead(simplify::dead::DropDead),
     "drop-identity" => DropIdentity(simplify::identity::DropIdentity),
     "equalize-layers" => EqualizeLayers(quantize::layers::EqualizeLayers),
+    "factorize" => Factorize(prune::factorize::Factorize),
     "fold-constants" => FoldConstants(fold::constants::FoldConstants),
     "fuse-conv-affine" => FuseConvAffine(fuse::conv_affine::FuseConvAffine),
     "fuse-conv-bn" => FuseConvBn(fuse::conv_bn::FuseConvBn),

@@ -19,6 +19,7 @@ pub use crate::math::histogram::Histogram;
 pub use crate::math::linalg::{Moments, inverse_factor};
 pub use crate::math::regression::{Fit, Regression};
 pub use crate::math::saturation;
+pub use crate::math::spectrum;
 pub use crate::math::zeros::{Zeros, zero_compensated, zero_least};
 pub use crate::pass::{
     Accumulation, ActivationReport, ActivationType, AssignmentReport, BiasForm, Budget, Family, FormReport,

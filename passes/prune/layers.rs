@@ -108,33 +108,20 @@ impl Layer {
             .collect()
     }
 
-    /// Adds numbers to its output channels; nothing where it has no place for them. `weight`: as it is now.
-    pub fn shift_bias(&self, scope: &mut Scope<'_>, weight: &TensorData, by: &[f64]) -> anyhow::Result<()> {
-        match self.bias {
-            Bias::Slot(Some(value)) | Bias::After(.., value) => {
-                let old = scope.graph.constant(value).and_then(|old| Some((old.clone(), old.to_f64s()?)));
-                let Some((old, items)) = old else { return Ok(()) };
-                let items: Vec<f64> = items.iter().zip(by).map(|(a, b)| a + b).collect();
-                if let Some(data) = TensorData::from_f64s(old.dtype(), old.dims(), &items) {
-                    scope.set_constant_and_type(value, data);
-                }
-            }
-            Bias::Slot(None) => {
-                let name = format!("{}_bias", scope.graph.value(self.weight).name);
-                if let Some(data) = TensorData::from_f64s(weight.dtype(), &[by.len() as u64], by) {
-                    let value = scope.add_constant(&name, data)?;
-                    scope.feed(self.node, 2, value)?;
-                }
-            }
-            Bias::None => {}
-        }
-        Ok(())
+    /// Whether it is a convolution.
+    pub fn is_conv(&self) -> bool {
+        self.kind == Kind::Conv
+    }
+
+    /// The dims of the kernel of its weight; none for a matrix.
+    pub fn kernel<'d>(&self, data: &'d TensorData) -> &'d [u64] {
+        if self.is_conv() { data.dims().get(2..).unwrap_or_default() } else { &[] }
     }
 
     /// How many neighbours of a row of the matrix belong to one input channel.
     pub fn each(&self, data: &TensorData) -> usize {
         match self.kind {
-            Kind::Conv => data.dims()[2..].iter().product::<u64>() as usize,
+            Kind::Conv => self.kernel(data).iter().product::<u64>() as usize,
             _ => 1,
         }
     }
@@ -164,11 +151,49 @@ impl Layer {
 
     /// The inverse of [`Layer::matrix`], with the type and dims of a tensor.
     pub fn tensor(&self, matrix: &Array2<f64>, like: &TensorData) -> Option<TensorData> {
-        let items: Vec<f64> = match self.kind {
+        TensorData::from_f64s(like.dtype(), like.dims(), &self.items(matrix))
+    }
+
+    /// The weight of a layer of the same kind, with other channels and another kernel.
+    pub fn alike(&self, matrix: &Array2<f64>, kernel: &[u64], dtype: DType) -> Option<TensorData> {
+        let cells = kernel.iter().product::<u64>().max(1);
+        let (makes, sums) = (matrix.nrows() as u64, matrix.ncols() as u64 / cells);
+        let dims = match self.kind {
+            Kind::Columns => vec![sums, makes],
+            _ => [&[makes, sums], kernel].concat(),
+        };
+        TensorData::from_f64s(dtype, &dims, &self.items(matrix))
+    }
+
+    fn items(&self, matrix: &Array2<f64>) -> Vec<f64> {
+        match self.kind {
             Kind::Columns => matrix.t().iter().copied().collect(),
             _ => matrix.iter().copied().collect(),
-        };
-        TensorData::from_f64s(like.dtype(), like.dims(), &items)
+        }
+    }
+
+    /// Adds a number to every output channel, where it has a place for that. Its weight is of that type.
+    pub fn add(&self, scope: &mut Scope<'_>, shift: &[f64], dtype: DType) -> anyhow::Result<()> {
+        match self.bias {
+            Bias::Slot(Some(value)) | Bias::After(.., value) => {
+                let old = scope.graph.constant(value).and_then(|old| Some((old.clone(), old.to_f64s()?)));
+                if let Some((old, items)) = old {
+                    let items: Vec<f64> = items.iter().zip(shift).map(|(a, b)| a + b).collect();
+                    if let Some(data) = TensorData::from_f64s(old.dtype(), old.dims(), &items) {
+                        scope.set_constant_and_type(value, data);
+                    }
+                }
+            }
+            Bias::Slot(None) => {
+                let name = format!("{}_bias", scope.graph.value(self.weight).name);
+                if let Some(data) = TensorData::from_f64s(dtype, &[shift.len() as u64], shift) {
+                    let value = scope.add_constant(&name, data)?;
+                    scope.feed(self.node, 2, value)?;
+                }
+            }
+            Bias::None => {}
+        }
+        Ok(())
     }
 }
 

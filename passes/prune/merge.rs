@@ -74,7 +74,7 @@ impl Merge {
             return Ok(());
         }
         let shifts: Vec<f64> = rows.iter().map(|&row| split.shift(row, &made, &self.spread.mean)).collect();
-        layer.shift_bias(scope, &new, &shifts)
+        layer.add(scope, &shifts, new.dtype())
     }
 
     /// The weights of what is left, which take over what is gone.

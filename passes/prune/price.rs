@@ -113,13 +113,15 @@ impl Price {
 }
 
 /// Sizes for open dims: 1 for batches.
-struct Open {
+pub(super) struct Open {
     sizes: Sizes,
-    assumed: bool,
+    /// Whether any that is no batch was made up.
+    pub assumed: bool,
 }
 
 impl Open {
-    fn of(graph: &Graph, facts: &Facts) -> Self {
+    /// Those of a graph.
+    pub fn of(graph: &Graph, facts: &Facts) -> Self {
         let mut bindings = BTreeMap::new();
         for value in graph.values() {
             for dim in facts.shape(value).unwrap_or_default() {
@@ -133,7 +135,8 @@ impl Open {
         Self { sizes: Sizes::of(bindings), assumed }
     }
 
-    fn size(&self, facts: &Facts, axis: Axis) -> f64 {
+    /// The size of an axis; 1 where nothing is known of it.
+    pub fn size(&self, facts: &Facts, axis: Axis) -> f64 {
         let dim = facts.dim(axis.value, axis.axis);
         dim.and_then(|dim| self.sizes.eval(dim)).map_or(1.0, |size| size as f64)
     }

@@ -50,11 +50,17 @@ impl Fitted {
     ) -> Option<Self> {
         let window = layer.window(pruned)?;
         let (width, groups) = (window.width(), window.groups());
-        if width == 0 || width > WIDEST || pruned.use_count(layer.weight) != 1 {
+        // What a factor hands on to the next one, the original does not have.
+        if width == 0
+            || width > WIDEST
+            || pruned.use_count(layer.weight) != 1
+            || !before.contains_value(layer.output)
+        {
             return None;
         }
         let axis = layer.output_axis(facts)?;
-        let outputs = before.constant(layer.weight)?.dims()[layer.makes.0];
+        let weights = [before, pruned].into_iter().find(|graph| graph.contains_value(layer.weight))?;
+        let outputs = weights.constant(layer.weight)?.dims()[layer.makes.0];
         let kept: Vec<usize> = cut.kept(axis, outputs).into_iter().map(|i| i as usize).collect();
         let sums = vec![Regression::new(width, kept.len() / groups); groups];
         let wanted = (width * ROWS_EACH).max(LEAST_ROWS).div_ceil(batches.max(1)).max(1);

@@ -22,7 +22,7 @@ pub(super) struct Curve(Vec<(usize, f64)>);
 
 impl Curve {
     /// Through measured points.
-    fn through(points: impl IntoIterator<Item = (usize, f64)>) -> Self {
+    pub fn through(points: impl IntoIterator<Item = (usize, f64)>) -> Self {
         let mut all = vec![(0, 0.0)];
         for (gone, loss) in points {
             let before = all.last().map_or(0.0, |point: &(usize, f64)| point.1);
@@ -149,7 +149,8 @@ fn fill_in(scope: &mut Scope<'_>, cut: &Cut, reader: &Reader, repair: Repair) ->
     let rows: Vec<usize> = rows.into_iter().map(|row| row as usize).collect();
     let Some(tensor) = layer.tensor(&made.select(Dim(0), &rows), &data) else { return Ok(()) };
     scope.set_constant_and_type(layer.weight, tensor);
-    layer.shift_bias(scope, &data, &rows.iter().map(|&row| shift[row]).collect::<Vec<_>>())
+    let shift: Vec<f64> = rows.iter().map(|&row| shift[row]).collect();
+    layer.add(scope, &shift, data.dtype())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::engine::{Bindings, Engine};
 use crate::prelude::*;
 
 /// A model; floats between `< >` without data are filled.
-fn model(text: &str, seed: u64) -> Model {
+pub(super) fn model(text: &str, seed: u64) -> Model {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let (head, rest) = text.split_once('<').unwrap();
     let (weights, body) = rest.split_once('>').unwrap();
@@ -64,7 +64,7 @@ fn masked(model: &Model, channels: &Channels, cut: &Cut) -> Model {
     model
 }
 
-fn answers(model: &Model, seed: u64) -> Vec<Vec<f64>> {
+pub(super) fn answers(model: &Model, seed: u64) -> Vec<Vec<f64>> {
     model.check().unwrap();
     let graph = &model.graph;
     let inputs = graph.inputs().iter().map(|&v| {

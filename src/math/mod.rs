@@ -6,4 +6,5 @@ pub mod histogram;
 pub mod linalg;
 pub mod regression;
 pub mod saturation;
+pub mod spectrum;
 pub mod zeros;

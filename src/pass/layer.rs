@@ -14,12 +14,16 @@ pub struct LayerReport {
     /// Whether each of its channels reads one channel alone.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub depthwise: bool,
+    /// The channels between the layers that it was taken apart into.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ranks: Vec<u64>,
     /// Bytes of its weights before.
     pub bytes_before: u64,
     /// Bytes of its weights after.
     pub bytes_after: u64,
-    /// Signal to quantization noise ratio on the samples, in dB, where it was measured: of its result, or, where a pass
-    /// quantizes layers one by one to compare them, of the model's worst output.
+    /// Signal to noise ratio on the samples, in dB, where it was measured: of its result (of a layer that was taken apart:
+    /// before weights are fitted), or, where a pass quantizes layers one by one to compare them, of the model's worst
+    /// output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sqnr_db: Option<f64>,
     /// How its activations are quantized: those that it reads, and its result, where its kernel gives integers.

@@ -17,6 +17,7 @@ type Row = (fn(&Place<'_>) -> bool, fn(&Place<'_>) -> String);
 const ADVICE: &[Row] = &[
     (is_fine, |_| String::new()),
     (|p| !p.layer.forms.is_empty(), |_| String::new()),
+    (|p| !p.layer.ranks.is_empty(), |p| format!("keep more, or leave it whole (`ignore: [{}]`)", name(p))),
     (weights_alone, |p| {
         format!(
             "store it in more bits (`weights: int8` in a step with `only: [{}]`), or in smaller blocks",

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::ir::{Graph, IrError, Model, Origin};
 
 /// How many graphs of a model define each name, and the last number tried for each stem.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
     taken: HashMap<String, usize>,
     last: HashMap<String, usize>,
