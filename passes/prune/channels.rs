@@ -156,7 +156,7 @@ impl Pass for PruneChannels {
         let whole = cost_of(&original, unit);
         if self.dry_run {
             let plan = Plan { pass: self, original: &original, samples, unit, target: keep * whole };
-            return self.plan(plan, model.clone(), cx);
+            return self.plan(&plan, model.clone(), cx);
         }
         let mut summary = Summary::default();
         let mut gone = Cut::of(ID, []);
@@ -205,7 +205,7 @@ fn nothing(summary: &Summary) -> String {
 
 impl PruneChannels {
     /// What would go in one round.
-    fn plan(&self, plan: Plan<'_>, mut trial: Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
+    fn plan(&self, plan: &Plan<'_>, mut trial: Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
         let mut summary = Summary::default();
         let found = plan.cut(&mut trial, cx, &mut summary)?;
         ensure!(found.is_some() || self.allow_noop, "{}", nothing(&summary));

@@ -15,6 +15,9 @@ use super::seen::{Reader, watch};
 use super::sensitivity::Curve;
 use super::splits::Seen;
 
+/// Why a layer has no ranks to choose from.
+const OPEN: &str = "its weights are not finite, or no spectrum of them is found";
+
 /// What is wanted of all layers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wish {
@@ -99,14 +102,13 @@ impl Target {
     ) -> Result<Self, Skip> {
         let data = graph.constant(layer.weight).ok_or_else(Skip::no_concern)?;
         let weights = layer.matrix(data).ok_or_else(Skip::no_concern)?;
-        Skip::unless(weights.iter().all(|w| w.is_finite()), "its weights are not finite")?;
+        Skip::unless(weights.iter().all(|w| w.is_finite()), OPEN)?;
         let geometry = Geometry::of(graph, facts, open, layer).ok_or_else(Skip::no_concern)?;
         let forms = forms(wish.conv, layer, &geometry.kernel)?;
         let each = data.dtype().bits() as f64 / 8.0;
         let whole = geometry.whole();
         let seen = reader.map(|reader| Seen { products: reader.products(0), mean: reader.mean(0) });
-        let open = || Skip::because("its spectrum cannot be computed");
-        let mut parts = Parts::of(weights, seen, geometry, &forms).ok_or_else(open)?;
+        let mut parts = Parts::of(weights, seen, geometry, &forms).ok_or_else(|| Skip::because(OPEN))?;
         let cost = |cost: super::forms::Cost| match wish.unit {
             Unit::Macs => cost.macs,
             Unit::Bytes => cost.params * each,
