@@ -90,7 +90,7 @@ registry! {
     "quantize-dynamic" => QuantizeDynamic(quantize::dynamic::QuantizeDynamic),
     "quantize-static" => QuantizeStatic(quantize::r#static::QuantizeStatic),
     "quantize-weights" => QuantizeWeights(quantize::weights::QuantizeWeights),
-    "remove-dead-channels" => RemoveDeadChannels(prune::dead::RemoveDeadChannels),
+    "remove-dead-channels" => RemoveDeadChannels(prune::dead_channels::RemoveDeadChannels),
     "resolve-cast-like" => ResolveCastLike(simplify::cast_like::ResolveCastLike),
     "share-equal-initializers" => ShareEqualInitializers(simplify::equal_initializers::ShareEqualInitializers),
 }

@@ -5,7 +5,7 @@ mod candidates;
 pub mod channels;
 mod clusters;
 mod cut;
-pub mod dead;
+pub mod dead_channels;
 mod divisible;
 mod expected;
 pub mod factorize;
