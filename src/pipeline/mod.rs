@@ -4,6 +4,7 @@ mod bind;
 mod budget;
 mod culprit;
 mod integers;
+mod lossy;
 mod metrics;
 mod proof;
 #[cfg(test)]
@@ -20,9 +21,10 @@ use crate::engine::verify::{Verification, VerifyOptions};
 use crate::engine::{Bindings, Engine, fold};
 use crate::ir::{IrError, Model};
 use crate::pass::{Member, Metrics, Originals, Pass, PassContext, Profile, Summary, run_members};
-use crate::recipe::{Recipe, Step, StepKind};
+use crate::recipe::{OnMiss, Recipe, Step, StepKind};
 use crate::rewrite::Select;
 
+use lossy::Judge;
 use metrics::Commands;
 
 pub use bind::BindError;
@@ -132,7 +134,7 @@ pub struct MetricLog {
 }
 
 /// What one step did.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct StepLog {
     /// The step's id.
     pub id: String,
@@ -143,6 +145,15 @@ pub struct StepLog {
     /// Where the model after it was kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
+    /// What this step and the lossy ones before it cost, where that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
+    /// The fraction that it keeps, where it was softened to keep the budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<f64>,
+    /// What of the budget it broke, where it was undone for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undone: Option<String>,
 }
 
 impl RunLog {
@@ -151,6 +162,9 @@ impl RunLog {
         self.steps.iter().flat_map(|step| step.passes.values()).any(|summary| summary.plan.is_some())
     }
 }
+
+/// Runs one step on a model.
+type RunOne<'a> = dyn FnMut(&mut Model, &Step, &mut RunLog) -> Result<StepLog, PipelineError> + 'a;
 
 /// Runs a recipe over a model.
 ///
@@ -182,12 +196,12 @@ pub fn run(
     let originals = Some(Originals { read: &start, exact: &start });
     let around = Around { samples, profile: recipe.profile.as_ref(), metrics: &metrics, originals };
     let before = budget::metrics(&metrics, original)?;
-    let mut run_all = |steps: &[Step], around: &Around<'_>, model: &mut Model, run: &mut RunLog| {
+    let mut run_all = |steps: &[Step], model: &mut Model, run: &mut RunLog, one: &mut RunOne<'_>| {
         for step in steps {
             if let Some(progress) = &mut options.progress {
                 progress(&step.id);
             }
-            let mut log = run_step(model, step, around, &mut run.warnings)?;
+            let mut log = one(model, step, run)?;
             if let Some(keep) = &mut options.stages {
                 let kept = keep(run.steps.len() + 1, &step.id, model);
                 let failed = |why| PipelineError::Stage { step: step.id.clone(), why };
@@ -197,7 +211,10 @@ pub fn run(
         }
         Ok::<_, PipelineError>(())
     };
-    run_all(exact, &around, &mut model, &mut run)?;
+    let mut plainly = |model: &mut Model, step: &Step, run: &mut RunLog| {
+        run_step(model, step, &around, &mut run.warnings)
+    };
+    run_all(exact, &mut model, &mut run, &mut plainly)?;
     let verify = verify_options(recipe, options.data.take(), bindings);
     let judge = match options.engine.filter(|_| recipe.verify.enabled) {
         Some(engine) => proof::prove(&asked, &model, engine, &verify, &mut run, |verifier| {
@@ -207,9 +224,19 @@ pub fn run(
     };
     let exact = model.clone();
     let originals = Some(Originals { read: &start, exact: &exact });
-    run_all(lossy, &Around { originals, ..around }, &mut model, &mut run)?;
+    let (around, samples) = (Around { originals, ..around }, samples.or(judge.as_ref()));
+    let on_miss = recipe.on_miss;
+    let judge = Judge { asked: &asked, samples, around, budget: &recipe.budget, on_miss };
+    // One step costs what the result costs.
+    let each = lossy.iter().filter(|step| step.is_lossy()).count() > 1 || on_miss != OnMiss::Fail;
+    run_all(lossy, &mut model, &mut run, &mut |model, step, run| {
+        if each && step.is_lossy() { judge.run(model, step, run) } else { run_step(model, step, &around, &mut run.warnings) }
+    })?;
     if !lossy.is_empty() || recipe.budget.needs_loss() {
-        proof::measure(&asked, &model, (samples.or(judge.as_ref()), around.profile), &mut run);
+        match lossy::known(&run).map_or_else(|| proof::loss(&asked, &model, (samples, around.profile)), Ok) {
+            Ok(loss) => run.loss = Some(loss),
+            Err(why) => run.warnings.push(why),
+        }
     }
     run.integers = integers::count(&model, &run.steps, around.profile);
     budget::judge(&recipe.budget, (&metrics, before), &model, &mut run)?;
@@ -300,7 +327,8 @@ fn run_step(
     let passes = run_members(model, &members, &mut cx).map_err(failed)?;
     warnings.append(&mut cx.warnings);
     model.check().map_err(|error| PipelineError::Broken { step: step.id.clone(), error })?;
-    Ok(StepLog { id: step.id.clone(), passes, seconds: start.elapsed().as_secs_f64(), stage: None })
+    let seconds = start.elapsed().as_secs_f64();
+    Ok(StepLog { id: step.id.clone(), passes, seconds, ..StepLog::default() })
 }
 
 /// The passes of a step with the nodes that each may change, sets within sets flattened.

@@ -77,6 +77,7 @@ pub(super) fn recipe(
         steps: steps.finish()?,
         verify: section("verify").map(|t| verify(&t)).transpose()?.unwrap_or_default(),
         budget: section("budget").map(|t| metric::budget(&t, &metrics)).transpose()?.unwrap_or_default(),
+        on_miss: section("budget").map(|t| metric::on_miss(&t)).transpose()?.unwrap_or_default(),
         metrics,
     })
 }
