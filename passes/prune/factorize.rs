@@ -123,7 +123,8 @@ impl Pass for Factorize {
     }
 
     fn keeps(&self) -> Option<(&'static str, f64)> {
-        let all = [("macs", self.macs), ("params", self.params), ("bytes", self.bytes), ("energy", self.energy)];
+        let all =
+            [("macs", self.macs), ("params", self.params), ("bytes", self.bytes), ("energy", self.energy)];
         all.into_iter().find_map(|(name, share)| Some((name, share?)))
     }
 

@@ -161,7 +161,7 @@ mod tests {
         let layer = LayerReport { layer: "y".into(), form: "float".into(), note, ..LayerReport::default() };
         let summary = Summary { layers: vec![layer], ..Summary::default() };
         let passes = [("quantize-static", summary)].into();
-        count(&model, &[StepLog { id: "q".into(), passes, seconds: 0.0, stage: None }], profile)
+        count(&model, &[StepLog { id: "q".into(), passes, ..StepLog::default() }], profile)
     }
 
     const PAIR: &str =

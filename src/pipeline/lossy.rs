@@ -73,7 +73,8 @@ impl Judge<'_> {
         if self.on_miss != OnMiss::Fail && !self.budget.metric.is_empty() {
             let found = metrics(self.around.metrics, &model)?;
             let named = self.around.metrics.names().into_iter().zip(found);
-            unmet.extend(named.filter_map(|(name, x)| self.budget.unmet_metric(self.around.metrics, name, x)));
+            unmet
+                .extend(named.filter_map(|(name, x)| self.budget.unmet_metric(self.around.metrics, name, x)));
         }
         Ok(Made { model, log, unmet })
     }

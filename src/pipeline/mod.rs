@@ -211,9 +211,8 @@ pub fn run(
         }
         Ok::<_, PipelineError>(())
     };
-    let mut plainly = |model: &mut Model, step: &Step, run: &mut RunLog| {
-        run_step(model, step, &around, &mut run.warnings)
-    };
+    let mut plainly =
+        |model: &mut Model, step: &Step, run: &mut RunLog| run_step(model, step, &around, &mut run.warnings);
     run_all(exact, &mut model, &mut run, &mut plainly)?;
     let verify = verify_options(recipe, options.data.take(), bindings);
     let judge = match options.engine.filter(|_| recipe.verify.enabled) {
@@ -230,7 +229,11 @@ pub fn run(
     // One step costs what the result costs.
     let each = lossy.iter().filter(|step| step.is_lossy()).count() > 1 || on_miss != OnMiss::Fail;
     run_all(lossy, &mut model, &mut run, &mut |model, step, run| {
-        if each && step.is_lossy() { judge.run(model, step, run) } else { run_step(model, step, &around, &mut run.warnings) }
+        if each && step.is_lossy() {
+            judge.run(model, step, run)
+        } else {
+            run_step(model, step, &around, &mut run.warnings)
+        }
     })?;
     if !lossy.is_empty() || recipe.budget.needs_loss() {
         match lossy::known(&run).map_or_else(|| proof::loss(&asked, &model, (samples, around.profile)), Ok) {

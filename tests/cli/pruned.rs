@@ -63,3 +63,57 @@ fn samples_that_do_not_fit_or_are_no_numbers_are_refused() {
         assert!(!stage.path("out.onnx").exists(), "{line}");
     }
 }
+
+/// Samples of standard size.
+fn samples(stage: &Stage) {
+    let dict = "{'descr': '<f4', 'fortran_order': False, 'shape': (16,2,4,4,)}\n";
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend((dict.len() as u16).to_le_bytes());
+    file.extend(dict.as_bytes());
+    (0..16 * 32u32).for_each(|i| file.extend((((i * 37) % 101) as f32 / 50.0 - 1.0).to_le_bytes()));
+    stage.write("x.npy", file);
+}
+
+const DATA: [&str; 2] = ["--data", "x.npy"];
+
+/// The report of a run with two lossy steps, the first of which costs far more than 20 dB.
+fn budgeted(budget: &str) -> (Stage, Value) {
+    let stage = staged("channels: 0.5, round-to: 1");
+    stage.write(
+        "p.yaml",
+        format!(
+            "steps: [{{ prune-channels: {{ channels: 0.25, round-to: 1, max-per-group: 0.8 }} }}, quantize-weights: {{ min-elements: 1 }}]\nbudget: {{ {budget} }}\n"
+        ),
+    );
+    samples(&stage);
+    let args = [&RUN[..], &DATA, &["--json"]].concat();
+    let json = stage.optimize(&args).ok();
+    (stage, serde_json::from_str(&json).unwrap())
+}
+
+#[test]
+fn a_step_that_breaks_the_budget_is_undone() {
+    let (stage, report) = budgeted("sqnr: 20, roll-back: true");
+    let steps = &report["steps"];
+    assert!(steps[0]["undone"].as_str().unwrap().contains("has to be 20 at least"), "{steps}");
+    assert!(steps[1]["undone"].is_null() && steps[1]["loss"].is_object(), "{steps}");
+    assert!(stage.path("out.onnx").exists());
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("step `prune-channels` is undone: sqnr is"), "{warnings}");
+}
+
+#[test]
+fn a_fraction_is_searched_with_which_the_budget_holds() {
+    let (_, report) = budgeted("sqnr: 3, search: true");
+    let kept = report["steps"][0]["kept"].as_f64().unwrap_or_else(|| panic!("{report}"));
+    assert!(kept > 0.25 && kept < 1.0, "{report}");
+    let db = report["steps"][0]["loss"]["outputs"][0]["sqnr_db"].as_f64().unwrap();
+    assert!(db >= 3.0, "{report}");
+}
+
+#[test]
+fn each_of_several_lossy_steps_tells_what_it_costs() {
+    let (_, report) = budgeted("");
+    assert!(report["steps"].as_array().unwrap().iter().all(|step| step["loss"].is_object()), "{report}");
+    assert_eq!(report["loss"], report["steps"][1]["loss"]);
+}
