@@ -241,19 +241,7 @@ impl Fold {
         let rest = data.map_f64(|at, w| if gone(at) { 0.0 } else { w }).ok_or_else(lost)?;
         scope.set_constant_and_type(layer.weight, rest);
         // A second constant for the same layer finds the bias that the first one made.
-        match scope.graph.node_input(layer.node, 2) {
-            None if layer.bias == Bias::Slot(None) => {
-                let name = format!("{}_bias", scope.graph.value(layer.weight).name);
-                let bias =
-                    TensorData::from_f64s(data.dtype(), &[added.len() as u64], &added).ok_or_else(lost)?;
-                let bias = scope.add_constant(&name, bias)?;
-                Ok(scope.feed(layer.node, 2, bias)?)
-            }
-            _ => {
-                let layer = Layer::of(scope.graph, layer.node).ok_or_else(lost)?;
-                layer.add_to_bias(scope, &added);
-                Ok(())
-            }
-        }
+        let layer = Layer::of(scope.graph, layer.node).ok_or_else(lost)?;
+        layer.add(scope, &added, data.dtype())
     }
 }

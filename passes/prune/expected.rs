@@ -13,6 +13,7 @@ use ndarray::Array2;
 use crate::prelude::*;
 
 use super::layers::{Bias, Layer, layers};
+use super::steady::FUNCTIONS;
 
 /// Means and covariances of channels.
 #[derive(Debug, Clone)]
@@ -33,36 +34,6 @@ const POINTS: usize = 81;
 
 /// How many of the `aₖ` after `a₀` count.
 const TERMS: usize = 5;
-
-/// Functions of single elements, and arithmetic with constants.
-const FUNCTIONS: [&str; 26] = [
-    "Abs",
-    "Add",
-    "Celu",
-    "Clip",
-    "Div",
-    "Elu",
-    "Erf",
-    "Exp",
-    "Gelu",
-    "HardSigmoid",
-    "HardSwish",
-    "LeakyRelu",
-    "Max",
-    "Min",
-    "Mish",
-    "Mul",
-    "Neg",
-    "PRelu",
-    "Relu",
-    "Selu",
-    "Sigmoid",
-    "Softplus",
-    "Softsign",
-    "Sub",
-    "Swish",
-    "Tanh",
-];
 
 /// Operators that keep channels about as they are.
 const KEEPING: [&str; 8] = [
@@ -135,7 +106,7 @@ impl<'g> Expected<'g> {
             let spread = self.get(input)?.clone();
             return (self.channels(output) == Some(spread.mean.len())).then_some(spread);
         }
-        if !FUNCTIONS.iter().any(|op| node.is(op)) {
+        if !is_function(node) {
             return None;
         }
         let source = self.source(output, 0);
@@ -217,7 +188,7 @@ impl<'g> Expected<'g> {
     /// The one value that is no function of another, of which this one is a function of single elements.
     fn source(&self, value: ValueId, depth: usize) -> Option<ValueId> {
         let producer = self.graph.producer(value).map(|(node, _)| node);
-        let node = producer.filter(|&n| FUNCTIONS.iter().any(|op| self.graph.node(n).is(op)));
+        let node = producer.filter(|&n| is_function(self.graph.node(n)));
         let Some(node) = node.filter(|_| depth < 8) else { return Some(value) };
         let mut source = None;
         for input in self.graph.node_inputs(node).into_iter().flatten() {
@@ -305,6 +276,11 @@ impl<'g> Expected<'g> {
         memo.insert(value, found.clone());
         Some(found)
     }
+}
+
+/// Whether an operator is a function of single elements, or arithmetic with constants.
+fn is_function(node: &Node) -> bool {
+    node.is("Swish") || FUNCTIONS.iter().any(|op| node.is(op))
 }
 
 fn is_finite(spread: &Spread) -> bool {

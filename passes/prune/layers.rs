@@ -126,16 +126,6 @@ impl Layer {
         }
     }
 
-    /// Adds a number to every output channel, where it has a constant bias.
-    pub fn add_to_bias(&self, scope: &mut Scope<'_>, added: &[f64]) {
-        let (Bias::Slot(Some(value)) | Bias::After(.., value)) = self.bias else { return };
-        let bias = scope.graph.constant(value);
-        let made = bias.and_then(|b| b.map_f64(|at, x| x + added.get(at).copied().unwrap_or(0.0)));
-        if let Some(made) = made {
-            scope.set_constant_and_type(value, made);
-        }
-    }
-
     /// Its weights as a matrix: a row for every output channel, with the inputs of its group.
     pub fn matrix(&self, data: &TensorData) -> Option<Array2<f64>> {
         let (dims, items) = (data.dims(), data.to_f64s()?);

@@ -7,7 +7,8 @@ use crate::prelude::*;
 use super::channels::Repair;
 use super::cut::Cut;
 use super::expected::{Expected, Spread};
-use super::layers::{Bias, Layer, layers};
+use super::layers::{Bias, Layer};
+use super::seen::summing;
 
 /// The share of the mean variance that is added to each: what is expected is only roughly so.
 const DAMPING: f64 = 1e-2;
@@ -30,17 +31,11 @@ pub(super) fn expect(
     let graph = &model.graph;
     let facts = Facts::of(graph, &InferContext::default());
     let expected = Expected::of(graph, &facts, cx)?;
-    let summing = |layer: &Layer| {
-        let axis = Axis { value: layer.weight, axis: layer.sums };
-        channels.sums.contains_key(&axis)
-            && graph.use_count(layer.weight) == 1
-            && groups.iter().any(|group| group.axes.contains(&axis))
-    };
     let merge = |layer: Layer| {
         let spread = expected.get(layer.input)?.clone();
         Some(Merge { layer, spread, repair })
     };
-    Ok(layers(graph)?.into_iter().filter(summing).filter_map(merge).collect())
+    Ok(summing(graph, channels, groups)?.into_iter().filter_map(merge).collect())
 }
 
 impl Merge {

@@ -99,15 +99,20 @@ pub(super) fn observe(
     groups: &[Group],
     samples: &Samples<'_>,
 ) -> anyhow::Result<BTreeMap<ValueId, Reader>> {
-    let graph = &model.graph;
-    let wanted = |layer: &Layer| {
+    let readers = watch(model, summing(&model.graph, channels, groups)?.into_iter(), samples)?;
+    Ok(readers.into_iter().map(|reader| (reader.layer.weight, reader)).collect())
+}
+
+/// The layers that sum over an axis of these groups with a weight of their own, in topological order.
+pub(super) fn summing(graph: &Graph, channels: &Channels, groups: &[Group]) -> anyhow::Result<Vec<Layer>> {
+    let mut all = layers(graph)?;
+    all.retain(|layer| {
         let axis = Axis { value: layer.weight, axis: layer.sums };
         channels.sums.contains_key(&axis)
             && graph.use_count(layer.weight) == 1
             && groups.iter().any(|group| group.axes.contains(&axis))
-    };
-    let readers = watch(model, layers(graph)?.into_iter().filter(wanted), samples)?;
-    Ok(readers.into_iter().map(|reader| (reader.layer.weight, reader)).collect())
+    });
+    Ok(all)
 }
 
 /// What the samples show of the inputs of layers; those whose rows are too wide are left out.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::prelude::*;
 
 /// Operators that make a number of a number, and read nothing but parameters besides.
-const EACH: &[&str] = &[
+pub(super) const FUNCTIONS: &[&str] = &[
     "Abs",
     "Add",
     "Celu",
@@ -17,7 +17,6 @@ const EACH: &[&str] = &[
     "Gelu",
     "HardSigmoid",
     "HardSwish",
-    "Identity",
     "LeakyRelu",
     "Max",
     "Min",
@@ -30,11 +29,12 @@ const EACH: &[&str] = &[
     "Sigmoid",
     "Softplus",
     "Softsign",
-    "Sqrt",
     "Sub",
-    "Sum",
     "Tanh",
 ];
+
+/// More of them, which keep a constant one.
+const MORE: &[&str] = &["Identity", "Sqrt", "Sum"];
 
 /// Operators that move numbers and change none.
 const MOVES: &[&str] = &[
@@ -172,7 +172,7 @@ impl<'s> Steady<'s> {
             let number = self.known.get(&input(0)?).copied()?;
             return (number == 0.0 && zeros).then_some(0.0);
         }
-        if !is(EACH) {
+        if !is(FUNCTIONS) && !is(MORE) {
             return None;
         }
         let inputs: Vec<Option<ValueId>> = graph.node_inputs(id).into_iter().collect();

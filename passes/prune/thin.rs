@@ -50,7 +50,7 @@ impl Thin {
         let changed = made != before;
         if changed {
             if let Some(reader) = seen.filter(|_| has_bias(&self.layer)) {
-                self.layer.add_to_bias(scope, &means(&(&before - &made), reader));
+                self.layer.add(scope, &means(&(&before - &made), reader), data.dtype())?;
             }
             scope.set_constant_and_type(self.layer.weight, tensor);
         }

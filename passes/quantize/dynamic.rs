@@ -7,7 +7,7 @@ use crate::prelude::*;
 use super::adjust::Adjust;
 use super::blocks::{Codes, Gridded, Layout, ScaleSearch, Scales};
 use super::codes::{Rows, bounds, integers};
-use super::fidelity::{Pair, ratios};
+use super::fidelity::with_ratios;
 use super::moments::Inputs;
 use super::multiplied::{Known, give_back, joined, observe};
 use super::packed::Packer;
@@ -120,13 +120,7 @@ impl Pass for QuantizeDynamic {
         if !results.is_empty() {
             require_opset(model, OPSET, cx);
         }
-        let pairs = results.iter().map(|&(_, v)| Pair { before: v, after: v, channels: None });
-        let ratios = match samples {
-            Some(samples) => ratios(&before, model, &pairs.collect::<Vec<_>>(), samples)?,
-            None => vec![None; results.len()],
-        };
-        let lines = results.into_iter().zip(ratios);
-        summary.layers.extend(lines.map(|((line, _), sqnr_db)| LayerReport { sqnr_db, ..line }));
+        summary.layers.extend(with_ratios((&before, model), results, samples)?);
         Ok(summary)
     }
 }

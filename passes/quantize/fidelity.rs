@@ -99,14 +99,23 @@ pub(super) fn judge(
     Ok(())
 }
 
-/// The signal to noise ratio of every pair on the samples, in dB; `None` where both are equal, or all is zero.
-pub(super) fn ratios(
-    before: &Model,
-    after: &Model,
-    pairs: &[Pair],
-    samples: &Samples<'_>,
-) -> anyhow::Result<Found> {
-    Ok(look((before, after), pairs, &[], samples)?.0)
+/// What the report says of layers, with the signal to noise ratio of what each makes, in dB, where there are samples; none
+/// where both are equal, or all is zero.
+pub(super) fn with_ratios(
+    (before, after): (&Model, &Model),
+    results: Vec<(LayerReport, ValueId)>,
+    samples: Option<&Samples<'_>>,
+) -> anyhow::Result<Vec<LayerReport>> {
+    let pair = |&(_, v): &(LayerReport, ValueId)| Pair { before: v, after: v, channels: None };
+    let ratios = match samples {
+        Some(samples) => {
+            let pairs: Vec<Pair> = results.iter().map(pair).collect();
+            look((before, after), &pairs, &[], samples)?.0
+        }
+        None => vec![None; results.len()],
+    };
+    let lines = results.into_iter().zip(ratios);
+    Ok(lines.map(|((line, _), sqnr_db)| LayerReport { sqnr_db, ..line }).collect())
 }
 
 /// What was found of every pair, or of every range.

@@ -7,7 +7,7 @@ use anyhow::ensure;
 use crate::prelude::*;
 
 use super::blocks::{Granularity, ScaleSearch};
-use super::fidelity::{Pair, ratios};
+use super::fidelity::with_ratios;
 use super::multiplied::observe;
 use super::rounding::Rounding;
 use super::sites::{LAYERS, TABLE, Wanted, leave};
@@ -149,13 +149,7 @@ impl Pass for QuantizeWeights {
         summary.applied = results.len();
         warn_of_nothing(ID, &summary, cx);
         choice.declare(model, cx, opset)?;
-        let pairs = results.iter().map(|&(_, v)| Pair { before: v, after: v, channels: None });
-        let ratios = match samples {
-            Some(samples) => ratios(&before, model, &pairs.collect::<Vec<_>>(), samples)?,
-            None => vec![None; results.len()],
-        };
-        let lines = results.into_iter().zip(ratios);
-        summary.layers.extend(lines.map(|((line, _), sqnr_db)| LayerReport { sqnr_db, ..line }));
+        summary.layers.extend(with_ratios((&before, model), results, samples)?);
         Ok(summary)
     }
 }
