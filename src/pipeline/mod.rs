@@ -21,7 +21,7 @@ use crate::engine::verify::{Verification, VerifyOptions};
 use crate::engine::{Bindings, Engine, fold};
 use crate::ir::{IrError, Model};
 use crate::pass::{Member, Metrics, Originals, Pass, PassContext, Profile, Summary, run_members};
-use crate::recipe::{OnMiss, Recipe, Step, StepKind};
+use crate::recipe::{Recipe, Step, StepKind};
 use crate::rewrite::Select;
 
 use lossy::Judge;
@@ -62,6 +62,9 @@ pub enum PipelineError {
     /// A metric could not be measured.
     #[error("{0:#}")]
     Metric(anyhow::Error),
+    /// The original breaks the budget that its steps are held to.
+    #[error("the budget cannot be met: {0}, before the first step")]
+    Budget(String),
     /// A step broke an invariant: a bug in a pass.
     #[error(
         "step `{step}` left a broken model: {error} (a bug in onnxpress; `skip: [{step}]` in a recipe works around it)"
@@ -195,7 +198,7 @@ pub fn run(
     let metrics = Commands(&recipe.metrics);
     let originals = Some(Originals { read: &start, exact: &start });
     let around = Around { samples, profile: recipe.profile.as_ref(), metrics: &metrics, originals };
-    let before = budget::metrics(&metrics, original)?;
+    let before = budget::before(recipe, &metrics, original)?;
     let mut run_all = |steps: &[Step], model: &mut Model, run: &mut RunLog, one: &mut RunOne<'_>| {
         for step in steps {
             if let Some(progress) = &mut options.progress {
@@ -215,7 +218,7 @@ pub fn run(
         |model: &mut Model, step: &Step, run: &mut RunLog| run_step(model, step, &around, &mut run.warnings);
     run_all(exact, &mut model, &mut run, &mut plainly)?;
     let verify = verify_options(recipe, options.data.take(), bindings);
-    let judge = match options.engine.filter(|_| recipe.verify.enabled) {
+    let tested = match options.engine.filter(|_| recipe.verify.enabled) {
         Some(engine) => proof::prove(&asked, &model, engine, &verify, &mut run, |verifier| {
             culprit::find(&start, exact, verifier, &around)
         }),
@@ -223,26 +226,10 @@ pub fn run(
     };
     let exact = model.clone();
     let originals = Some(Originals { read: &start, exact: &exact });
-    let (around, samples) = (Around { originals, ..around }, samples.or(judge.as_ref()));
-    let on_miss = recipe.on_miss;
-    let judge = Judge { asked: &asked, samples, around, budget: &recipe.budget, on_miss };
-    // One step costs what the result costs.
-    let each = lossy.iter().filter(|step| step.is_lossy()).count() > 1 || on_miss != OnMiss::Fail;
-    run_all(lossy, &mut model, &mut run, &mut |model, step, run| {
-        if each && step.is_lossy() {
-            judge.run(model, step, run)
-        } else {
-            run_step(model, step, &around, &mut run.warnings)
-        }
-    })?;
-    if !lossy.is_empty() || recipe.budget.needs_loss() {
-        match lossy::known(&run).map_or_else(|| proof::loss(&asked, &model, (samples, around.profile)), Ok) {
-            Ok(loss) => run.loss = Some(loss),
-            Err(why) => run.warnings.push(why),
-        }
-    }
-    run.integers = integers::count(&model, &run.steps, around.profile);
-    budget::judge(&recipe.budget, (&metrics, before), &model, &mut run)?;
+    let (around, samples) = (Around { originals, ..around }, samples.or(tested.as_ref()));
+    let judge = Judge { asked: &asked, samples, around, recipe, steps: lossy };
+    run_all(lossy, &mut model, &mut run, &mut |model, step, run| judge.run(model, step, run))?;
+    judge.finish(&model, before, &mut run)?;
     Ok((model, run))
 }
 

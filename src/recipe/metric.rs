@@ -146,14 +146,16 @@ pub(super) fn budget(tree: &Tree, metrics: &BTreeMap<String, Metric>) -> Result<
     Ok(budget)
 }
 
-/// Reads what the budget says of steps that break it.
-pub(super) fn on_miss(tree: &Tree) -> Result<OnMiss, RecipeError> {
-    let flag = |key: &str| tree.get(key).map(Tree::bool).transpose().map(Option::unwrap_or_default);
-    Ok(match (flag("search")?, flag("roll-back")?) {
-        (true, _) => OnMiss::Search,
-        (_, true) => OnMiss::RollBack,
-        _ => OnMiss::Fail,
-    })
+/// Reads what a budget says of steps that break it.
+pub(super) fn on_miss(tree: &Tree, budget: &Budget) -> Result<OnMiss, RecipeError> {
+    for (key, on_miss) in [("search", OnMiss::Search), ("roll-back", OnMiss::RollBack)] {
+        let Some(flag) = tree.get(key) else { continue };
+        if flag.bool()? {
+            let what = format!("`{key}` needs something to keep: `sqnr`, `agreement` or `metric` beside it");
+            return if budget.is_empty() { Err(flag.place.error(what)) } else { Ok(on_miss) };
+        }
+    }
+    Ok(OnMiss::Fail)
 }
 
 /// A metric as it would be written.
