@@ -93,4 +93,5 @@ registry! {
     "remove-dead-channels" => RemoveDeadChannels(prune::dead_channels::RemoveDeadChannels),
     "resolve-cast-like" => ResolveCastLike(simplify::cast_like::ResolveCastLike),
     "share-equal-initializers" => ShareEqualInitializers(simplify::equal_initializers::ShareEqualInitializers),
+    "shorten-names" => ShortenNames(simplify::names::ShortenNames),
 }

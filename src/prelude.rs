@@ -11,7 +11,7 @@ pub(crate) use crate::engine::random::Stream;
 pub use crate::engine::{EngineError, NodeCall};
 pub use crate::ir::{
     AttrValue, Attrs, DType, Dim, Function, Graph, IrError, Model, Node, NodeId, OpName, OpsetId, Origin,
-    Slots, SparseTensor, TensorData, Value, ValueId, ValueType,
+    QuantAnnotation, Slots, SparseTensor, TensorData, Value, ValueId, ValueType,
 };
 pub use crate::math::compensate::{error_of, round_rows};
 pub use crate::math::descent;

@@ -4,6 +4,9 @@
 #[path = "cli/beside.rs"]
 mod beside;
 #[cfg(unix)]
+#[path = "cli/budgets.rs"]
+mod budgets;
+#[cfg(unix)]
 #[path = "cli/metrics.rs"]
 mod metrics;
 #[path = "cli/places.rs"]

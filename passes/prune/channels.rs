@@ -147,6 +147,11 @@ impl Pass for PruneChannels {
         self.repair != Repair::None
     }
 
+    fn keeps(&self) -> Option<(&'static str, f64)> {
+        let (unit, keep) = self.target().ok()?;
+        Some((unit.name(), keep))
+    }
+
     fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
         let (unit, keep) = self.target()?;
         let samples = self.samples(cx)?;

@@ -122,6 +122,12 @@ impl Pass for Factorize {
         true
     }
 
+    fn keeps(&self) -> Option<(&'static str, f64)> {
+        let all =
+            [("macs", self.macs), ("params", self.params), ("bytes", self.bytes), ("energy", self.energy)];
+        all.into_iter().find_map(|(name, share)| Some((name, share?)))
+    }
+
     fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
         let goal = self.goal()?;
         let samples = self.samples(cx)?;

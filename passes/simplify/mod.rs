@@ -1,4 +1,4 @@
-//! What needs no arithmetic: removing, merging and inlining.
+//! What needs no arithmetic: removing, merging, inlining and naming.
 
 pub mod cast_like;
 pub mod constant_if;
@@ -7,3 +7,4 @@ pub mod equal_initializers;
 pub mod equal_nodes;
 pub mod functions;
 pub mod identity;
+pub mod names;

@@ -72,6 +72,9 @@ pub struct Node {
     pub as_read: Option<Box<AsRead>>,
     /// Which pass made the node, and from what; `None` for a node of the file.
     pub made_by: Option<Arc<Provenance>>,
+    /// What reports and selectors call it where it was given another name, or none: its name before, or that of its first
+    /// output.
+    pub formerly: Option<Arc<str>>,
     /// `NodeProto` fields that no pass looks at; `None` for almost every node.
     pub extra: Option<Box<NodeExtra>>,
     /// Place in the file: ties in the topological order go by it, so that a diff of two models stays small.
@@ -126,6 +129,7 @@ impl Node {
             read_at: None,
             as_read: None,
             made_by: None,
+            formerly: None,
             extra: None,
             position: 0,
             inputs: 0,

@@ -114,6 +114,11 @@ pub trait Pass: Send + Sync {
         self.needs_samples()
     }
 
+    /// The option that says what fraction to keep, and that fraction, where it has one.
+    fn keeps(&self) -> Option<(&'static str, f64)> {
+        None
+    }
+
     /// Runs it once over the whole model.
     ///
     /// # Errors

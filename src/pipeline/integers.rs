@@ -7,6 +7,7 @@ use crate::analysis::cost::{Sizes, node_macs};
 use crate::analysis::{Bindings, Facts, InferContext};
 use crate::ir::{DType, Graph, Model, NodeId, TensorData, ValueId};
 use crate::pass::Profile;
+use crate::rewrite::original_label;
 
 /// How much of a model's heavy work is in integers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -60,7 +61,7 @@ pub(super) fn count(model: &Model, steps: &[StepLog], profile: Option<&Profile>)
         match why_float(graph, node, profile) {
             None => log.integer_macs += macs,
             Some(why) => {
-                let name = label(graph, node);
+                let name = original_label(graph, node).to_string();
                 let why = told(steps, &name).unwrap_or(why);
                 log.floats.push(FloatLog { node: name, op: graph.node(node).op.to_string(), macs, why });
             }
@@ -68,12 +69,6 @@ pub(super) fn count(model: &Model, steps: &[StepLog], profile: Option<&Profile>)
     }
     log.floats.sort_by_key(|float| std::cmp::Reverse(float.macs));
     Some(log)
-}
-
-fn label(graph: &Graph, node: NodeId) -> String {
-    let output = || graph.node_output(node, 0).map(|v| graph.value(v).name.clone()).unwrap_or_default();
-    let name = &graph.node(node).name;
-    if name.is_empty() { output() } else { name.clone() }
 }
 
 /// Why a pass left a layer float, in its own words.
@@ -161,7 +156,7 @@ mod tests {
         let layer = LayerReport { layer: "y".into(), form: "float".into(), note, ..LayerReport::default() };
         let summary = Summary { layers: vec![layer], ..Summary::default() };
         let passes = [("quantize-static", summary)].into();
-        count(&model, &[StepLog { id: "q".into(), passes, seconds: 0.0, stage: None }], profile)
+        count(&model, &[StepLog { id: "q".into(), passes, ..StepLog::default() }], profile)
     }
 
     const PAIR: &str =

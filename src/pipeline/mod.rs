@@ -4,6 +4,7 @@ mod bind;
 mod budget;
 mod culprit;
 mod integers;
+mod lossy;
 mod metrics;
 mod proof;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use crate::pass::{Member, Metrics, Originals, Pass, PassContext, Profile, Summar
 use crate::recipe::{Recipe, Step, StepKind};
 use crate::rewrite::Select;
 
+use lossy::Judge;
 use metrics::Commands;
 
 pub use bind::BindError;
@@ -60,6 +62,9 @@ pub enum PipelineError {
     /// A metric could not be measured.
     #[error("{0:#}")]
     Metric(anyhow::Error),
+    /// The original breaks the budget that its steps are held to.
+    #[error("the budget cannot be met: {0}, before the first step")]
+    Budget(String),
     /// A step broke an invariant: a bug in a pass.
     #[error(
         "step `{step}` left a broken model: {error} (a bug in onnxpress; `skip: [{step}]` in a recipe works around it)"
@@ -132,7 +137,7 @@ pub struct MetricLog {
 }
 
 /// What one step did.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct StepLog {
     /// The step's id.
     pub id: String,
@@ -143,6 +148,15 @@ pub struct StepLog {
     /// Where the model after it was kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
+    /// What this step and the lossy ones before it cost, where that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
+    /// The fraction that it keeps, where it was softened to keep the budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<f64>,
+    /// What of the budget it broke, where it was undone for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undone: Option<String>,
 }
 
 impl RunLog {
@@ -151,6 +165,9 @@ impl RunLog {
         self.steps.iter().flat_map(|step| step.passes.values()).any(|summary| summary.plan.is_some())
     }
 }
+
+/// Runs one step on a model.
+type RunOne<'a> = dyn FnMut(&mut Model, &Step, &mut RunLog) -> Result<StepLog, PipelineError> + 'a;
 
 /// Runs a recipe over a model.
 ///
@@ -181,13 +198,13 @@ pub fn run(
     let metrics = Commands(&recipe.metrics);
     let originals = Some(Originals { read: &start, exact: &start });
     let around = Around { samples, profile: recipe.profile.as_ref(), metrics: &metrics, originals };
-    let before = budget::metrics(&metrics, original)?;
-    let mut run_all = |steps: &[Step], around: &Around<'_>, model: &mut Model, run: &mut RunLog| {
+    let before = budget::before(recipe, &metrics, original)?;
+    let mut run_all = |steps: &[Step], model: &mut Model, run: &mut RunLog, one: &mut RunOne<'_>| {
         for step in steps {
             if let Some(progress) = &mut options.progress {
                 progress(&step.id);
             }
-            let mut log = run_step(model, step, around, &mut run.warnings)?;
+            let mut log = one(model, step, run)?;
             if let Some(keep) = &mut options.stages {
                 let kept = keep(run.steps.len() + 1, &step.id, model);
                 let failed = |why| PipelineError::Stage { step: step.id.clone(), why };
@@ -197,9 +214,11 @@ pub fn run(
         }
         Ok::<_, PipelineError>(())
     };
-    run_all(exact, &around, &mut model, &mut run)?;
+    let mut plainly =
+        |model: &mut Model, step: &Step, run: &mut RunLog| run_step(model, step, &around, &mut run.warnings);
+    run_all(exact, &mut model, &mut run, &mut plainly)?;
     let verify = verify_options(recipe, options.data.take(), bindings);
-    let judge = match options.engine.filter(|_| recipe.verify.enabled) {
+    let tested = match options.engine.filter(|_| recipe.verify.enabled) {
         Some(engine) => proof::prove(&asked, &model, engine, &verify, &mut run, |verifier| {
             culprit::find(&start, exact, verifier, &around)
         }),
@@ -207,12 +226,10 @@ pub fn run(
     };
     let exact = model.clone();
     let originals = Some(Originals { read: &start, exact: &exact });
-    run_all(lossy, &Around { originals, ..around }, &mut model, &mut run)?;
-    if !lossy.is_empty() || recipe.budget.needs_loss() {
-        proof::measure(&asked, &model, (samples.or(judge.as_ref()), around.profile), &mut run);
-    }
-    run.integers = integers::count(&model, &run.steps, around.profile);
-    budget::judge(&recipe.budget, (&metrics, before), &model, &mut run)?;
+    let (around, samples) = (Around { originals, ..around }, samples.or(tested.as_ref()));
+    let judge = Judge { asked: &asked, samples, around, recipe, steps: lossy };
+    run_all(lossy, &mut model, &mut run, &mut |model, step, run| judge.run(model, step, run))?;
+    judge.finish(&model, before, &mut run)?;
     Ok((model, run))
 }
 
@@ -300,7 +317,8 @@ fn run_step(
     let passes = run_members(model, &members, &mut cx).map_err(failed)?;
     warnings.append(&mut cx.warnings);
     model.check().map_err(|error| PipelineError::Broken { step: step.id.clone(), error })?;
-    Ok(StepLog { id: step.id.clone(), passes, seconds: start.elapsed().as_secs_f64(), stage: None })
+    let seconds = start.elapsed().as_secs_f64();
+    Ok(StepLog { id: step.id.clone(), passes, seconds, ..StepLog::default() })
 }
 
 /// The passes of a step with the nodes that each may change, sets within sets flattened.

@@ -1,5 +1,7 @@
 //! The proof at the end of a run, and what keeps an engine from being asked or believed.
 
+use std::fmt::Display;
+
 use crate::analysis::cost::{self, Sizes};
 use crate::analysis::{Facts, InferContext};
 use crate::calibrate::{Loss, Samples};
@@ -46,31 +48,24 @@ pub(super) fn prove<'e>(
 /// Products that our own kernels compute for a measurement in the arithmetic of a target: about a minute.
 const AFFORDABLE: u64 = 40_000_000_000;
 
-/// Measures what lossy steps cost. Where the integer kernels of the target do not compute what the standard says, the
-/// result is run as they do: what an exact engine says of it would not be true there.
-pub(super) fn measure(
+/// What lossy steps cost. Where the integer kernels of the target do not compute what the standard says, the result is run
+/// as they do: what an exact engine says of it would not be true there.
+pub(super) fn loss(
     original: &Model,
     result: &Model,
     (samples, profile): (Option<&Samples<'_>>, Option<&Profile>),
-    run: &mut RunLog,
-) {
-    let unknown = |why: String| format!("what the lossy steps cost was not measured: {why}");
+) -> Result<Loss, String> {
+    let unknown = |why: &dyn Display| format!("what the lossy steps cost was not measured: {why}");
+    let samples = samples.ok_or_else(|| unknown(&"there is nothing to run the models on"))?;
     let pairs = profile.filter(|p| p.accumulation == Accumulation::Pairs);
-    let measured = samples.map(|samples| {
-        let Some(profile) = pairs else { return samples.loss(original, result) };
-        let facts = Facts::of(&original.graph, &InferContext::default());
-        let sizes = Sizes::batch_of_one(&original.graph, &facts, Bindings::new());
-        let each = cost::macs(&original.graph, &facts, &sizes).unwrap_or(AFFORDABLE).max(1);
-        let batches = usize::try_from(AFFORDABLE / each).unwrap_or(usize::MAX).max(1);
-        let engine = Interpreter::with_arithmetic(Arithmetic::Avx2Pairs);
-        let loss = samples.loss_by(original, (&engine, result), batches)?;
-        Ok(Loss { arithmetic: Some(profile.name.clone()), ..loss })
-    });
-    match measured {
-        Some(Ok(loss)) => run.loss = Some(loss),
-        Some(Err(error)) => run.warnings.push(unknown(error.to_string())),
-        None => run.warnings.push(unknown("there is nothing to run the models on".to_owned())),
-    }
+    let Some(profile) = pairs else { return samples.loss(original, result).map_err(|e| unknown(&e)) };
+    let facts = Facts::of(&original.graph, &InferContext::default());
+    let sizes = Sizes::batch_of_one(&original.graph, &facts, Bindings::new());
+    let each = cost::macs(&original.graph, &facts, &sizes).unwrap_or(AFFORDABLE).max(1);
+    let batches = usize::try_from(AFFORDABLE / each).unwrap_or(usize::MAX).max(1);
+    let engine = Interpreter::with_arithmetic(Arithmetic::Avx2Pairs);
+    let loss = samples.loss_by(original, (&engine, result), batches).map_err(|e| unknown(&e))?;
+    Ok(Loss { arithmetic: Some(profile.name.clone()), ..loss })
 }
 
 /// The original's answers; or the verdict, where it cannot be run or its answers cannot be believed.

@@ -171,11 +171,8 @@ fn what_a_target_saturates_is_not_called_good() {
     let (careful, loss, avx2) = run_for("x86-avx2");
     assert_eq!(loss.arithmetic.as_deref(), Some("x86-avx2"));
     assert!(loss.sqnr_db() > 30.0, "{loss:?}");
-    let measured = |result: &Model| {
-        let mut log = RunLog::default();
-        proof::measure(&model, result, (Some(&samples), avx2.as_ref()), &mut log);
-        log.loss.unwrap().sqnr_db()
-    };
+    let measured =
+        |result: &Model| proof::loss(&model, result, (Some(&samples), avx2.as_ref())).unwrap().sqnr_db();
     assert!(measured(&careless) < 20.0, "{}", measured(&careless));
     assert!((measured(&careful) - loss.sqnr_db()).abs() < 1e-9);
 }

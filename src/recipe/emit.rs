@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
+use super::OnMiss;
 use super::steps::{Step, StepKind};
 use super::vars::escape;
 use super::{JUDGE, Recipe, data, metric};
@@ -44,7 +45,13 @@ pub(super) fn recipe(recipe: &Recipe) -> Value {
         put("metrics", recipe.metrics.iter().map(|(name, m)| (name.clone(), metric::emit(m))).collect());
     }
     if !recipe.budget.is_empty() {
-        put("budget", json!(recipe.budget));
+        let mut budget = json!(recipe.budget);
+        match recipe.on_miss {
+            OnMiss::Fail => {}
+            OnMiss::RollBack => budget["roll-back"] = json!(true),
+            OnMiss::Search => budget["search"] = json!(true),
+        }
+        put("budget", budget);
     }
     escaped(Value::Object(out))
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use regex::Regex;
 use serde_json::{Map, Value, json};
 
+use super::OnMiss;
 use super::error::{RecipeError, hint, one_line};
 use super::json_schema::{described, object, or_variable};
 use super::tree::{Kind, Tree};
@@ -118,7 +119,7 @@ fn words(text: &str) -> Result<Vec<String>, String> {
 
 /// Reads the budget of a recipe with these metrics.
 pub(super) fn budget(tree: &Tree, metrics: &BTreeMap<String, Metric>) -> Result<Budget, RecipeError> {
-    tree.map_of("`budget`", &["sqnr", "agreement", "metric"])?;
+    tree.map_of("`budget`", &["sqnr", "agreement", "metric", "roll-back", "search"])?;
     let mut budget = Budget::default();
     let number = |tree: &Tree| match tree.kind {
         Kind::Int(value) => Ok(value as f64),
@@ -143,6 +144,18 @@ pub(super) fn budget(tree: &Tree, metrics: &BTreeMap<String, Metric>) -> Result<
         budget.metric.insert(entry.key.clone(), number(&entry.value)?);
     }
     Ok(budget)
+}
+
+/// Reads what a budget says of steps that break it.
+pub(super) fn on_miss(tree: &Tree, budget: &Budget) -> Result<OnMiss, RecipeError> {
+    for (key, on_miss) in [("search", OnMiss::Search), ("roll-back", OnMiss::RollBack)] {
+        let Some(flag) = tree.get(key) else { continue };
+        if flag.bool()? {
+            let what = format!("`{key}` needs something to keep: `sqnr`, `agreement` or `metric` beside it");
+            return if budget.is_empty() { Err(flag.place.error(what)) } else { Ok(on_miss) };
+        }
+    }
+    Ok(OnMiss::Fail)
 }
 
 /// A metric as it would be written.
@@ -195,11 +208,14 @@ pub(super) fn metrics_schema() -> Value {
 pub(super) fn budget_schema() -> Value {
     let number = |what: &str| described(what, or_variable(json!({ "type": ["number", "null"] })));
     let share = or_variable(json!({ "type": ["number", "null"], "minimum": 0, "maximum": 1 }));
+    let flag = |what: &str| described(what, or_variable(json!({ "type": "boolean" })));
     object(
         "What the result has to keep; where it does not, nothing is written.",
         &json!({
             "sqnr": number("Least signal to quantization noise ratio of every output against the original's, in dB."),
             "agreement": described("Least share of answers whose largest element stays at its place.", share),
+            "roll-back": flag("Undo a lossy step that breaks the budget, and go on without it."),
+            "search": flag("Soften such a step: the smallest fraction to keep is searched with which the budget holds."),
             "metric": {
                 "description": "Least values of metrics by name; the most, where smaller is better.",
                 "type": ["object", "null"],

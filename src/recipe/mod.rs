@@ -61,6 +61,21 @@ pub struct Recipe {
     pub metrics: BTreeMap<String, Metric>,
     /// What the result has to keep.
     pub budget: Budget,
+    /// What happens to a lossy step that breaks the budget.
+    pub on_miss: OnMiss,
+}
+
+/// What happens to a lossy step that breaks the budget.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnMiss {
+    /// Nothing; where the result breaks it, nothing is written.
+    #[default]
+    Fail,
+    /// It is undone.
+    RollBack,
+    /// The smallest fraction to keep with which it keeps the budget is searched, where it has such an option; else it is
+    /// undone.
+    Search,
 }
 
 /// A dim of an input.

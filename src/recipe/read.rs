@@ -68,6 +68,8 @@ pub(super) fn recipe(
     let named = outside_profile.or(named);
     let profile = named.map(|(name, place)| profile::load(&name, &place, outside.machine)).transpose()?;
     let metrics = section("metrics").map(|t| metric::read(&t)).transpose()?.unwrap_or_default();
+    let limits = section("budget");
+    let budget = limits.as_ref().map(|t| metric::budget(t, &metrics)).transpose()?.unwrap_or_default();
     Ok(Recipe {
         name: name.to_owned(),
         target_opset,
@@ -76,7 +78,8 @@ pub(super) fn recipe(
         data: section("data").map(|t| data_sets(&t)).transpose()?.unwrap_or_default(),
         steps: steps.finish()?,
         verify: section("verify").map(|t| verify(&t)).transpose()?.unwrap_or_default(),
-        budget: section("budget").map(|t| metric::budget(&t, &metrics)).transpose()?.unwrap_or_default(),
+        on_miss: limits.map(|t| metric::on_miss(&t, &budget)).transpose()?.unwrap_or_default(),
+        budget,
         metrics,
     })
 }

@@ -17,6 +17,7 @@ macro_rules! built_in {
 
 /// The recipes that come with the program.
 const BUILT_IN: &[(&str, &str)] = built_in![
+    "compact",
     "fp16-tensorrt",
     "int4-weights",
     "int8-arm64",

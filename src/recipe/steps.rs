@@ -50,6 +50,23 @@ impl Step {
         self.any(&|pass| pass.meta().lossy)
     }
 
+    /// The fraction that it is asked to keep of what it makes smaller, where it has such an option.
+    pub fn keeps(&self) -> Option<f64> {
+        let StepKind::Pass(pass) = &self.kind else { return None };
+        Some(pass.as_pass().keeps()?.1)
+    }
+
+    /// The same step, which keeps another fraction.
+    #[must_use]
+    pub fn keeping(&self, fraction: f64) -> Option<Self> {
+        let StepKind::Pass(pass) = &self.kind else { return None };
+        let (option, _) = pass.as_pass().keeps()?;
+        let mut options = pass.options();
+        options[option] = serde_json::json!(fraction);
+        let pass = AnyPass::deserialize_options(pass.as_pass().meta().id, options).ok()?;
+        Some(Self { kind: StepKind::Pass(pass), ..self.clone() })
+    }
+
     /// Whether it cannot do without samples to measure on.
     pub fn needs_samples(&self) -> bool {
         self.any(&|pass| pass.needs_samples())

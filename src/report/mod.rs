@@ -11,6 +11,7 @@ mod terminal;
 mod widths;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -118,13 +119,16 @@ impl Report {
 fn origins(graph: &Graph, into: &mut Vec<NodeOrigin>) {
     for id in graph.nodes() {
         let node = graph.node(id);
-        if let Some(made) = &node.made_by {
+        let made = node.made_by.as_ref().map(|made| (made.pass, made.from.clone()));
+        let former = node.formerly.as_ref().filter(|_| node.name.is_empty());
+        let unnamed = || former.map(|name| ("shorten-names", vec![Arc::clone(name)]));
+        if let Some((pass, from)) = made.or_else(unnamed) {
             let output = || graph.node_output(id, 0).map(|v| graph.value(v).name.clone()).unwrap_or_default();
             into.push(NodeOrigin {
                 node: if node.name.is_empty() { output() } else { node.name.clone() },
                 op: node.op.to_string(),
-                pass: made.pass,
-                from: made.from.iter().map(ToString::to_string).collect(),
+                pass,
+                from: from.iter().map(ToString::to_string).collect(),
             });
         }
         node.attrs.graphs().for_each(|body| origins(body, into));

@@ -37,6 +37,11 @@ pub(super) fn table(report: &Report) -> String {
         let _ = writeln!(out, "{}: {} → {} ({better} is better)", metric.name, metric.before, metric.after);
     }
     for step in &report.run.steps {
+        if let Some(loss) = &step.loss {
+            let kept = step.kept.map_or_else(String::new, |kept| format!(" (keeps {kept})"));
+            let undone = if step.undone.is_some() { " (undone)" } else { "" };
+            let _ = writeln!(out, "after {}{kept}{undone}: {}", step.id, lost(loss));
+        }
         if let Some(stage) = &step.stage {
             let _ = writeln!(out, "after {}: {stage}", step.id);
         }

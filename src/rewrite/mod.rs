@@ -25,6 +25,7 @@ pub use pattern::{AnyVar, ConstVar, EitherVar, Inputs, OpVar, OptVar, PatternBui
 pub use record::{Operand, Rewrite};
 pub use scope::{NewOp, Scope};
 pub(crate) use scope::{visit_graphs, with_main_graph};
+pub(crate) use select::original_label;
 pub use select::{Select, Selector, SelectorError};
 
 use std::borrow::Cow;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::alias::{can_alias, remove_if_dead};
+use super::select::original_label;
 use super::{Names, Outcome, alias};
 use crate::analysis::{Facts, InferContext};
 use crate::ir::{
@@ -130,6 +131,21 @@ impl Scope<'_> {
         remove_if_dead(self.graph, value, self.names)
     }
 
+    /// Gives a value a name that no graph of the model uses.
+    pub(crate) fn rename(&mut self, value: ValueId, name: &str) -> Result<(), IrError> {
+        self.names.release(&self.graph.value(value).name);
+        self.names.fresh(name);
+        self.graph.rename_value(value, name)
+    }
+
+    /// Takes its name away from an operator; reports and selectors still know what it was called. Whether it had one.
+    pub(crate) fn unname(&mut self, node: NodeId) -> bool {
+        let formerly = original_label(self.graph, node);
+        let node = self.graph.node_mut(node);
+        node.formerly.get_or_insert(formerly);
+        !std::mem::take(&mut node.name).is_empty()
+    }
+
     /// Lets everything that reads one value read another, and removes the one that is left over.
     pub(crate) fn replace(&mut self, old: ValueId, new: ValueId) -> Result<Outcome, IrError> {
         if let Err(skip) = can_alias(self.graph, old, new) {
@@ -213,11 +229,18 @@ impl Scope<'_> {
     }
 
     /// Lets the producer of a value make a new one instead; the old one is left without a producer, with its readers
-    /// and its name. `None` where nothing produces it.
+    /// and its name. `None` where nothing produces it. A producer that is named as the value goes by the new name: what
+    /// makes the old one next is named as that, and runtimes refuse two operators of one name.
     pub(crate) fn detach(&mut self, value: ValueId, wish: &str) -> Result<Option<ValueId>, IrError> {
         let Some((node, slot)) = self.graph.producer(value) else { return Ok(None) };
         let mut fresh = Value::named(self.names.fresh(wish));
         fresh.ty = self.graph.value(value).ty.clone();
+        if self.graph.node(node).name == self.graph.value(value).name {
+            let formerly = original_label(self.graph, node);
+            let producer = self.graph.node_mut(node);
+            producer.formerly.get_or_insert(formerly);
+            producer.name.clone_from(&fresh.name);
+        }
         let fresh = self.graph.add_value(fresh)?;
         self.graph.set_output(node, slot, fresh)?;
         Ok(Some(fresh))

@@ -157,9 +157,17 @@ pub(crate) fn original_names(graph: &Graph, id: NodeId) -> Vec<Arc<str>> {
     let node = graph.node(id);
     match &node.made_by {
         Some(made) => made.from.clone(),
-        None if !node.name.is_empty() => vec![node.name.as_str().into()],
-        None => graph.node_output(id, 0).map(|v| graph.value(v).name.as_str().into()).into_iter().collect(),
+        None => Some(original_label(graph, id)).filter(|name| !name.is_empty()).into_iter().collect(),
     }
+}
+
+/// What reports call a node: its name, or that of its first output where it has none; as they were before names were
+/// taken away.
+pub(crate) fn original_label(graph: &Graph, id: NodeId) -> Arc<str> {
+    let node = graph.node(id);
+    let output = || graph.node_output(id, 0).map(|v| graph.value(v).name.as_str());
+    let name = || Some(node.name.as_str()).filter(|name| !name.is_empty()).or_else(output);
+    node.formerly.clone().unwrap_or_else(|| name().unwrap_or_default().into())
 }
 
 #[cfg(test)]

@@ -127,3 +127,33 @@ g (float[1, 2, ?, ?] x) => (float[1, 2, ?, ?] y)
     let out = stage.run(&["inspect", "out.onnx"]).ok();
     assert!(out.contains("x: float[1,2,5,7]"), "{out}");
 }
+
+#[test]
+fn names_that_are_gone_still_select_and_are_told() {
+    let stage = Stage::new();
+    let text = r#"<ir_version: 10, opset_import: ["": 21]> g (float[N, 64] x) => (float[N, 8] y)
+        <float[64, 64] w, float[64, 8] v> { [first] a = MatMul (x, w)  b = Relu (a)  [last] y = MatMul (b, v) }"#;
+    let weights = format!("{{{}}}", (0..4096).map(|at| format!("{}", at % 97)).collect::<Vec<_>>().join(","));
+    let few = format!("{{{}}}", (0..512).map(|at| format!("{}", at % 89)).collect::<Vec<_>>().join(","));
+    let text = text.replace("64] w", &format!("64] w = {weights}")).replace("8] v", &format!("8] v = {few}"));
+    stage.model("m.onnx", &text);
+    stage.write("r.yaml", "steps: [shorten-names, { quantize-weights: { only: [first] } }, shorten-names]");
+    let json = stage.optimize(&["m.onnx", "-r", "r.yaml", "-o", "out.onnx", "--json"]).ok();
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let from = |op: &str| {
+        let made = report["provenance"].as_array().unwrap().iter().filter(|made| made["op"] == op);
+        made.map(|made| made["from"][0].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (from("MatMul"), from("Relu")),
+        (vec!["first".into(), "last".into()], vec!["b".into()]),
+        "{report}"
+    );
+    assert_eq!(from("DequantizeLinear"), ["first"], "{report}");
+    let floats = report["integers"]["floats"].as_array().unwrap();
+    let nodes: Vec<_> = floats.iter().map(|float| float["node"].as_str().unwrap()).collect();
+    assert_eq!(nodes, ["first", "last"], "{report}");
+    let graph = stage.load("out.onnx").graph;
+    assert!(graph.nodes().all(|node| graph.node(node).name.is_empty()));
+    assert!(graph.values().all(|value| graph.value(value).name.len() == 1));
+}

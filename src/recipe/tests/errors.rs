@@ -99,6 +99,15 @@ fn wrong_metrics_and_budgets_say_what_is_expected() {
         ("budget: { sqnr: high }", "1:17: expected a number, found the text `high`"),
         ("budget: { agreement: 98 }", "1:22: expected a share from 0 to 1, found the number 98"),
         ("budget: { metric: { top1: 1 } }", "1:21: unknown metric `top1`; there are no metrics"),
+        ("budget: { sqnr: 9, search: 1 }", "1:28: expected true or false, found the number 1"),
+        (
+            "budget: { search: true }",
+            "1:19: `search` needs something to keep: `sqnr`, `agreement` or `metric` beside it",
+        ),
+        (
+            "budget: { roll-back: true, sqnr: ~ }",
+            "1:22: `roll-back` needs something to keep: `sqnr`, `agreement` or `metric` beside it",
+        ),
         (&(metric("") + "\nbudget: { metric: { n: 1 } }"), "2:21: unknown metric `n`; did you mean `m`?"),
         (&(metric("") + "\nbudget: { metric: { m: x } }"), "2:24: expected a number, found the text `x`"),
     ];

@@ -103,7 +103,7 @@ fn built_in_recipes_are_readable_by_name() {
     assert_eq!(said(Recipe::builtin("simplfy")), "no recipe is called `simplfy`; did you mean `simplify`?");
     let unknown = said(Recipe::load("magic"));
     assert!(
-        unknown.starts_with("no recipe is called `magic`; the built-in recipes are fp16-tensorrt, "),
+        unknown.starts_with("no recipe is called `magic`; the built-in recipes are compact, fp16-tensorrt, "),
         "{unknown}"
     );
     assert!(said(Recipe::load("no/such.yaml")).starts_with("no/such.yaml: the recipe cannot be read: "));
@@ -137,7 +137,7 @@ fn metrics_and_the_budget_are_read_merged_and_written() {
 metrics:
   top1: { command: \"python eval.py '{model}' --fast\", parse: 'top1 (\\S+)', timeout: 30 }
   wer: { command: [sh, -c, 'wc -c < \"$0\"', '{model}'], larger-is-better: false, dir: there }
-budget: { sqnr: 30, agreement: 0.98, metric: { top1: 0.9 } }
+budget: { sqnr: 30, agreement: 0.98, metric: { top1: 0.9 }, search: true }
 ";
     let recipe = Recipe::from_str(text, "r.yaml", Path::new("a")).unwrap();
     let (top1, wer) = (&recipe.metrics["top1"], &recipe.metrics["wer"]);
@@ -158,5 +158,26 @@ budget: { sqnr: 30, agreement: 0.98, metric: { top1: 0.9 } }
     assert_eq!(recipe.metrics.keys().collect::<Vec<_>>(), ["top1"]);
     assert_eq!((recipe.metrics["top1"].timeout, recipe.metrics["top1"].command.len()), (5, 4));
     assert_eq!((recipe.budget.sqnr, recipe.budget.agreement), (None, Some(0.98)));
+    assert_eq!(recipe.on_miss, OnMiss::Search);
     assert_eq!(recipe.budget.metric["top1"].to_bits(), 0.8f64.to_bits());
+}
+
+#[test]
+fn the_fraction_that_a_step_keeps_is_exchanged() {
+    let step = |options: &str| {
+        Recipe::from_str(&format!("steps: [{{ {options} }}]"), "r.yaml", Path::new(""))
+            .unwrap()
+            .steps
+            .remove(0)
+    };
+    for (options, softer) in [
+        ("prune-channels: { params: 0.5, round-to: 2 }", "prune-channels: { params: 0.75, round-to: 2 }"),
+        ("factorize: { energy: 0.5 }", "factorize: { energy: 0.75 }"),
+    ] {
+        assert_eq!(step(options).keeps(), Some(0.5));
+        assert_eq!(step(options).keeping(0.75), Some(step(softer)));
+    }
+    for none in ["prune-channels: { params: 0.5, macs: 0.5 }", "prune-channels: {}", "quantize-static: {}"] {
+        assert_eq!((step(none).keeps(), step(none).keeping(0.75)), (None, None), "{none}");
+    }
 }
