@@ -66,15 +66,14 @@ impl Judge<'_> {
         if !step.is_lossy() || !self.measures_each() {
             return run_step(model, step, &self.around, &mut run.warnings);
         }
-        let before = model.clone();
-        let made = self.judged(&before, step)?;
+        let made = self.judged(model, step)?;
         if self.recipe.on_miss == OnMiss::Fail || made.unmet.is_empty() || made.is_plan() {
             return Ok(made.accept(model, run));
         }
         let why = made.unmet.join("; ");
         if self.recipe.on_miss == OnMiss::Search
             && let Some(given) = step.keeps()
-            && let Some((softer, keep)) = self.search(&before, step, given)?
+            && let Some((softer, keep)) = self.search(model, step, given)?
         {
             run.warnings
                 .push(format!("step `{}` keeps {keep} instead of {given}, with which {why}", step.id));
@@ -124,6 +123,7 @@ impl Judge<'_> {
         }
         Ok(best)
     }
+
     /// Measures what came out in the end, and says what of the budget it does not keep. `before`: the metrics of the
     /// original.
     pub fn finish(&self, result: &Model, before: Vec<f64>, run: &mut RunLog) -> Result<(), PipelineError> {

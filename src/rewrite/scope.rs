@@ -140,10 +140,15 @@ impl Scope<'_> {
 
     /// Takes its name away from an operator; reports and selectors still know what it was called. Whether it had one.
     pub(crate) fn unname(&mut self, node: NodeId) -> bool {
+        !std::mem::take(&mut self.remember(node).name).is_empty()
+    }
+
+    /// Keeps what an operator was called first, for its name is about to change.
+    fn remember(&mut self, node: NodeId) -> &mut Node {
         let formerly = original_label(self.graph, node);
         let node = self.graph.node_mut(node);
-        node.formerly.get_or_insert(formerly);
-        !std::mem::take(&mut node.name).is_empty()
+        node.formerly = Some(formerly);
+        node
     }
 
     /// Lets everything that reads one value read another, and removes the one that is left over.
@@ -236,10 +241,7 @@ impl Scope<'_> {
         let mut fresh = Value::named(self.names.fresh(wish));
         fresh.ty = self.graph.value(value).ty.clone();
         if self.graph.node(node).name == self.graph.value(value).name {
-            let formerly = original_label(self.graph, node);
-            let producer = self.graph.node_mut(node);
-            producer.formerly.get_or_insert(formerly);
-            producer.name.clone_from(&fresh.name);
+            self.remember(node).name.clone_from(&fresh.name);
         }
         let fresh = self.graph.add_value(fresh)?;
         self.graph.set_output(node, slot, fresh)?;

@@ -2,18 +2,8 @@
 
 use serde_json::Value;
 
+use crate::pruned::MODEL as HALF;
 use crate::stage::{Ran, Stage};
-
-/// Two of the four channels are multiples of the others, so that one half goes without a trace.
-const HALF: &str = r#"
-<ir_version: 8, opset_import: ["": 17]>
-g (float[batch, 2, 4, 4] x) => (float[batch, 2, 4, 4] y)
-<float[4, 2, 1, 1] w0 = {1, 2, 0.1, 0.2, 2, 1, 0.2, 0.1}, float[2, 4, 1, 1] w1 = {1, 1, 1, 1, 2, 1, 2, 1}>
-{
-  [first] c = Conv (x, w0)
-  r = Relu (c)
-  [second] y = Conv (r, w1)
-}"#;
 
 /// No channel goes without a trace.
 const WHOLE: &str = r#"
