@@ -140,6 +140,7 @@ pub(super) struct Choice<'c> {
     integer_results: &'c [String],
     between: &'c [String],
     between_from: u64,
+    sums_from: u64,
 }
 
 /// A plan, what was measured for it, and the weights of its layers.
@@ -168,9 +169,9 @@ impl QuantizeStatic {
 
     /// What the options come down to.
     pub(super) fn choose<'c>(&'c self, profile: &'c Profile) -> anyhow::Result<Choice<'c>> {
-        let (between, between_from) = match &self.between {
-            Some(between) => (between, 0),
-            None => (&profile.between, profile.between_from),
+        let (between, between_from, sums_from) = match &self.between {
+            Some(between) => (between, 0, 0),
+            None => (&profile.between, profile.between_from, profile.sums_from()),
         };
         let unknown = |op: &&String| !Wanted::known().any(|known| known == op.as_str());
         if let Some(op) = self.between.iter().flatten().find(unknown) {
@@ -205,7 +206,7 @@ impl QuantizeStatic {
                 && self.weights.unwrap_or(profile.weights) == WeightType::Int8,
         };
         let (layers, integer_results) = (&profile.layers, &profile.integer_results);
-        Ok(Choice { ranges, storage, layers, integer_results, between, between_from })
+        Ok(Choice { ranges, storage, layers, integer_results, between, between_from, sums_from })
     }
 }
 
@@ -274,8 +275,8 @@ impl Choice<'_> {
     }
 
     fn wanted<'w>(&'w self, only: Option<&'w BTreeSet<NodeId>>) -> Wanted<'w> {
-        let Self { layers, integer_results, between, between_from, .. } = *self;
-        Wanted { layers, integer_results, between, between_from, barred: BTreeSet::new(), only }
+        let Self { layers, integer_results, between, between_from, sums_from, .. } = *self;
+        Wanted { layers, integer_results, between, between_from, sums_from, barred: BTreeSet::new(), only }
     }
 
     /// Quantizes what a plan says. Returns what became of every layer.
