@@ -136,12 +136,12 @@ impl Placer {
             if takes_over {
                 scope.produce(back.as_new(), value)?;
             } else if !point.readers.is_empty() {
-                feed(scope, point, (&back, &name))?;
+                feed(scope, point.readers.iter().copied(), (&back, &name))?;
             }
             return Ok(());
         };
         if point.on_grid().next().is_some() {
-            let back = feed(scope, point, (&back, &name))?;
+            let back = feed(scope, point.on_grid(), (&back, &name))?;
             if scope.graph.use_count(value) == 0 && !scope.graph.is_pinned(value) {
                 self.stand_ins.insert(value, (back, axis, channels));
                 scope.remove_if_dead(value);
@@ -171,10 +171,7 @@ impl Placer {
         let codes =
             scope.append(self.node(Kind::Quantize, divided, on).as_new(), &format!("{name}_quantized"))?;
         let back = self.node(Kind::Dequantize, codes, on);
-        let back = scope.append(back.as_new(), &format!("{name}_dequantized"))?;
-        for &(node, slot) in &point.readers {
-            scope.feed(node, slot, back)?;
-        }
+        feed(scope, point.readers.iter().copied(), (&back, &name))?;
         let channels = scale.channels();
         if scope.graph.use_count(value) == 0 && !scope.graph.is_pinned(value) {
             self.stand_ins.insert(value, (divided, axis, channels));
@@ -272,10 +269,14 @@ impl Placer {
     }
 }
 
-/// Lets the integer readers of a value read what a `DequantizeLinear` makes.
-fn feed(scope: &mut Scope<'_>, point: &Point, (back, name): (&Made<'_>, &str)) -> Result<ValueId, IrError> {
+/// Lets readers of a value read what a `DequantizeLinear` makes.
+fn feed(
+    scope: &mut Scope<'_>,
+    mut readers: impl Iterator<Item = (NodeId, usize)>,
+    (back, name): (&Made<'_>, &str),
+) -> Result<ValueId, IrError> {
     let back = scope.append(back.as_new(), &format!("{name}_dequantized"))?;
-    point.on_grid().try_for_each(|(node, slot)| scope.feed(node, slot, back))?;
+    readers.try_for_each(|(node, slot)| scope.feed(node, slot, back))?;
     Ok(back)
 }
 
