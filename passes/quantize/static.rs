@@ -31,6 +31,8 @@ use super::told::Line;
 ///
 /// Where the profile has `channel-scales`, channels with a small range are scaled up before they are rounded (a `Mul`, and
 /// an `Add` where they are shifted too, in floats), as far as the rounding of the weights that take the factors over allows.
+/// Results of convolutions that an `Add` joins, and their sums, have the same factors, so that the `Add` takes them as they
+/// are; what reads a sum and is no convolution gets it multiplied back.
 ///
 /// With `format: qoperator` the operators between such pairs are written as those on codes that runtimes make of them:
 /// `QLinearConv` and `QLinearMatMul`, and where the profile has onnxruntime's own operators, `QGemm`, `QLinearAdd`,

@@ -36,8 +36,8 @@ impl Turn<'_> {
     /// Makes a value of what was divided by the factors.
     pub fn undo(&self, scope: &mut Scope<'_>, input: ValueId, value: ValueId) -> Result<(), IrError> {
         let name = format!("{}_unscaled", scope.graph.value(value).name);
-        let factors = self.channels.iter().map(|channel| channel.factor as f32).collect();
-        let by = self.constant(scope, &name, factors)?;
+        let factors: Vec<f32> = self.channels.iter().map(|channel| channel.factor as f32).collect();
+        let by = self.constant(scope, &name, &factors)?;
         scope.produce(self.made("Mul", &[Some(input), Some(by)]), value)?;
         Ok(())
     }
@@ -48,14 +48,14 @@ impl Turn<'_> {
         (op, input): (&str, ValueId),
         (name, items): (&str, Vec<f32>),
     ) -> Result<ValueId, IrError> {
-        let by = self.constant(scope, name, items)?;
+        let by = self.constant(scope, name, &items)?;
         scope.append(self.made(op, &[Some(input), Some(by)]), name)
     }
 
-    fn constant(&self, scope: &mut Scope<'_>, name: &str, items: Vec<f32>) -> Result<ValueId, IrError> {
+    fn constant(&self, scope: &mut Scope<'_>, name: &str, items: &[f32]) -> Result<ValueId, IrError> {
         let mut dims = vec![1; self.trailing + 1];
         dims[0] = items.len() as u64;
-        let list = TensorData::vector(&items);
+        let list = TensorData::vector(items);
         scope.add_constant(&format!("{name}_by"), list.with_dims(&dims).unwrap_or(list))
     }
 
