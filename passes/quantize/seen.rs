@@ -269,16 +269,18 @@ impl Seen {
 
 /// The smallest number or 0, the largest or 0, and the sum of squares. Sums of 64 squares are kept in f32.
 fn extremes(items: &[f32]) -> (f32, f32, f64) {
-    let (mut low, mut high, mut squares) = ([0f32; 8], [0f32; 8], 0f64);
-    for block in items.chunks(512) {
-        let mut sums = [0f32; 8];
-        for part in block.chunks(8) {
-            for (lane, &x) in part.iter().enumerate() {
-                low[lane] = if x < low[lane] { x } else { low[lane] };
-                high[lane] = if x > high[lane] { x } else { high[lane] };
-                sums[lane] += x * x;
-            }
-        }
+    const LANES: usize = 8;
+    let (mut low, mut high, mut squares) = ([0f32; LANES], [0f32; LANES], 0f64);
+    for block in items.chunks(64 * LANES) {
+        let mut sums = [0f32; LANES];
+        let mut look = |lane: usize, x: f32| {
+            low[lane] = if x < low[lane] { x } else { low[lane] };
+            high[lane] = if x > high[lane] { x } else { high[lane] };
+            sums[lane] += x * x;
+        };
+        let parts = block.chunks_exact(LANES);
+        parts.remainder().iter().enumerate().for_each(|(lane, &x)| look(lane, x));
+        parts.for_each(|part| (0..LANES).for_each(|lane| look(lane, part[lane])));
         squares += sums.iter().map(|&s| f64::from(s)).sum::<f64>();
     }
     (low.into_iter().fold(0.0, f32::min), high.into_iter().fold(0.0, f32::max), squares)
