@@ -41,6 +41,8 @@ class Images(CalibrationDataReader):
 def open_session(path):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = THREADS, 4
+    # Else the threads of the others go on spinning while one is timed.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 

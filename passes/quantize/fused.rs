@@ -14,14 +14,16 @@ const FUSED: &[&str] =
     &["Add", "AveragePool", "Concat", "GlobalAveragePool", "LeakyRelu", "Mul", "Sigmoid", "Softmax", "Where"];
 
 /// Values that such operators read and make, and those that layers read which stay float (their weights it quantizes by
-/// itself): the kernels have one scale for all channels, and a model with more of them does not load.
+/// itself): the kernels have one scale for all channels, and a model with more of them does not load. Some operators need not be
+/// minded.
 pub(super) fn one_scale(
     graph: &Graph,
     points: &BTreeMap<ValueId, Point>,
     layers: &BTreeSet<NodeId>,
+    but: &BTreeSet<NodeId>,
 ) -> BTreeSet<ValueId> {
     let mut found = BTreeSet::new();
-    for id in graph.nodes() {
+    for id in graph.nodes().filter(|id| !but.contains(id)) {
         let node = graph.node(id);
         let skipped = usize::from(node.is("Where"));
         let read: Vec<ValueId> = graph.node_inputs(id).into_iter().skip(skipped).flatten().collect();

@@ -12,6 +12,7 @@ use super::moments::Inputs;
 use super::plan::{Plan, Point, has_float_reader, told_apart};
 use super::seen::{Reader, Scale, Seen};
 use super::store::Measured;
+use super::stream::{Member, shared};
 
 /// How the range of a value is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -176,29 +177,52 @@ impl Ranges {
                 found.told_apart.insert(value, range);
             }
             found.shown.insert(value, seen.report());
-            found.scales.insert(value, self.scale(graph, plan, rows, (value, point, seen)));
+            if point.sums.is_none() {
+                let scale = self.scale(seen, &readers(graph, plan, rows, (value, point)), point);
+                found.scales.insert(value, scale);
+            }
+        }
+        for stream in &plan.streams {
+            let member = |value: &ValueId| {
+                let (point, seen) = (plan.points.get(value)?, all.get(value)?);
+                let readers = readers(graph, plan, rows, (*value, point));
+                Some((*value, Member { seen, readers }))
+            };
+            let (values, members): (Vec<_>, Vec<_>) = stream.values.iter().filter_map(member).unzip();
+            let apart = |value: &ValueId, member: &Member<'_>| {
+                member.seen.has_axis(plan.points.get(value).and_then(|point| point.axis))
+            };
+            let scales = if values.iter().zip(&members).all(|(value, member)| apart(value, member)) {
+                shared(&members, self.dtype, self.symmetric)
+            } else {
+                members.iter().map(|m| m.seen.one_for_all(self.dtype, self.symmetric)).collect()
+            };
+            found.scales.extend(values.into_iter().zip(scales));
         }
         found
     }
 
     /// How a value is rounded.
-    fn scale(
-        &self,
-        graph: &Graph,
-        plan: &Plan,
-        rows: &[Option<Rows>],
-        (value, point, seen): (ValueId, &Point, &Seen),
-    ) -> Scale {
-        let layers = point.layers.iter().filter_map(|&at| {
-            let weight: Weight = plan.layers[at].weight?;
-            let rows = rows[at].as_ref()?;
-            Some(Reader::Layer { rows, inputs: weight.inputs(rows) })
-        });
-        let floats = point.from_layer && has_float_reader(graph, value, point);
-        let readers: Vec<Reader<'_>> = layers.chain(floats.then_some(Reader::Float)).collect();
+    fn scale(&self, seen: &Seen, readers: &[Reader<'_>], point: &Point) -> Scale {
         if !seen.has_axis(point.axis) {
             return seen.one_for_all(self.dtype, self.symmetric);
         }
-        seen.scale(&readers, self.dtype, (self.symmetric, point.shifts))
+        seen.scale(readers, self.dtype, (self.symmetric, point.shifts))
     }
+}
+
+/// Who reads a value, as far as its noise counts.
+fn readers<'r>(
+    graph: &Graph,
+    plan: &Plan,
+    rows: &'r [Option<Rows>],
+    (value, point): (ValueId, &Point),
+) -> Vec<Reader<'r>> {
+    let layers = point.layers.iter().filter_map(|&at| {
+        let weight: Weight = plan.layers[at].weight?;
+        let rows = rows[at].as_ref()?;
+        Some(Reader::Layer { rows, inputs: weight.inputs(rows) })
+    });
+    let floats = point.from_layer && has_float_reader(graph, value, point);
+    layers.chain(floats.then_some(Reader::Float)).collect()
 }

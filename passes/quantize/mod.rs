@@ -43,6 +43,7 @@ pub mod r#static;
 mod stays;
 mod store;
 mod stored;
+mod stream;
 mod told;
 mod turn;
 mod weight_choice;

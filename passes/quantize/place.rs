@@ -109,12 +109,15 @@ impl Placer {
             if producer.is_empty() { point.readers.iter().map(|r| r.0).take(1).collect() } else { producer };
         let plain = self.grid(scope, &name, scale.grid)?;
         let own = point.axis.filter(|_| scale.factors.is_some());
+        let on = |grid: (ValueId, ValueId), axis| On { stands_for: &stands_for, grid, axis };
+        if let Some(axis) = own.filter(|_| !takes_over && point.sums.is_some()) {
+            return self.sum(scope, value, point, (scale, axis), &on(plain, None));
+        }
         let source = if takes_over {
             scope.detach(value, &format!("{name}_unquantized"))?.unwrap_or(value)
         } else {
             value
         };
-        let on = |grid: (ValueId, ValueId), axis| On { stands_for: &stands_for, grid, axis };
         let channels = scale.channels();
         // A producer of integers gives what is divided by the factors already.
         let source = match own.filter(|_| !takes_over) {
@@ -133,12 +136,12 @@ impl Placer {
             if takes_over {
                 scope.produce(back.as_new(), value)?;
             } else if !point.readers.is_empty() {
-                feed(scope, point, (&back, &name))?;
+                feed(scope, point.readers.iter().copied(), (&back, &name))?;
             }
             return Ok(());
         };
-        if !point.readers.is_empty() {
-            let back = feed(scope, point, (&back, &name))?;
+        if point.on_grid().next().is_some() {
+            let back = feed(scope, point.on_grid(), (&back, &name))?;
             if scope.graph.use_count(value) == 0 && !scope.graph.is_pinned(value) {
                 self.stand_ins.insert(value, (back, axis, channels));
                 scope.remove_if_dead(value);
@@ -148,6 +151,36 @@ impl Placer {
         let grid = grids(scope, &name, scale)?;
         scope.produce(self.node(Kind::Dequantize, codes, &on(grid, Some(axis))).as_new(), value)?;
         Ok(())
+    }
+
+    /// Quantizes a sum in floats whose operands are divided by the factors of its channels, so that it is too. What reads
+    /// it and knows nothing of them gets it multiplied back.
+    fn sum(
+        &mut self,
+        scope: &mut Scope<'_>,
+        value: ValueId,
+        point: &Point,
+        (scale, axis): (&Scale, usize),
+        on: &On<'_>,
+    ) -> Result<(), IrError> {
+        let name = scope.graph.value(value).name.clone();
+        let divided = scope.detach(value, &format!("{name}_scaled"))?.unwrap_or(value);
+        for &(node, slot) in point.sums.iter().flatten() {
+            scope.feed(node, slot, divided)?;
+        }
+        let codes =
+            scope.append(self.node(Kind::Quantize, divided, on).as_new(), &format!("{name}_quantized"))?;
+        let back = self.node(Kind::Dequantize, codes, on);
+        feed(scope, point.readers.iter().copied(), (&back, &name))?;
+        let channels = scale.channels();
+        if scope.graph.use_count(value) == 0 && !scope.graph.is_pinned(value) {
+            self.stand_ins.insert(value, (divided, axis, channels));
+            scope.remove_if_dead(value);
+            return Ok(());
+        }
+        let trailing = scope.facts.rank(value).unwrap_or(axis + 1).saturating_sub(axis + 1);
+        let turn = Turn { pass: self.pass, stands_for: on.stands_for, channels: &channels, trailing };
+        turn.undo(scope, divided, value)
     }
 
     /// Where the numbers of a value of the original are now.
@@ -236,10 +269,14 @@ impl Placer {
     }
 }
 
-/// Lets the integer readers of a value read what a `DequantizeLinear` makes.
-fn feed(scope: &mut Scope<'_>, point: &Point, (back, name): (&Made<'_>, &str)) -> Result<ValueId, IrError> {
+/// Lets readers of a value read what a `DequantizeLinear` makes.
+fn feed(
+    scope: &mut Scope<'_>,
+    mut readers: impl Iterator<Item = (NodeId, usize)>,
+    (back, name): (&Made<'_>, &str),
+) -> Result<ValueId, IrError> {
     let back = scope.append(back.as_new(), &format!("{name}_dequantized"))?;
-    point.readers.iter().try_for_each(|&(node, slot)| scope.feed(node, slot, back))?;
+    readers.try_for_each(|(node, slot)| scope.feed(node, slot, back))?;
     Ok(back)
 }
 

@@ -6,8 +6,9 @@ use crate::prelude::*;
 
 use super::codes::Rows;
 use super::fused::one_scale;
-use super::layer::{Layer, after_activation, layer};
+use super::layer::{Layer, Weight, after_activation, layer};
 use super::stays::{in_bodies, stays};
+use super::stream::Stream;
 
 /// A value that is quantized, and who reads it so.
 #[derive(Default)]
@@ -24,11 +25,20 @@ pub(super) struct Point {
     /// Whether channels may also have a zero of their own: what makes the value can shift it (floats, or a layer without
     /// an activation function), and the layers that read it can shift it back.
     pub shifts: bool,
+    /// Where it is part of a stream, the additions that take it in floats as it is stored: node and slot.
+    pub sums: Option<Vec<(NodeId, usize)>>,
+}
+
+impl Point {
+    /// Everything that reads what comes back on the grid: node and slot.
+    pub fn on_grid(&self) -> impl Iterator<Item = (NodeId, usize)> + '_ {
+        self.readers.iter().chain(self.sums.iter().flatten()).copied()
+    }
 }
 
 /// Whether anything reads a value that does not compute in integers.
 pub(super) fn has_float_reader(graph: &Graph, value: ValueId, point: &Point) -> bool {
-    graph.is_pinned(value) || graph.use_count(value) > point.readers.len()
+    graph.is_pinned(value) || graph.use_count(value) > point.on_grid().count()
 }
 
 /// The range in which the readers of a value tell numbers apart, where all of them say so: what lies outside gives
@@ -83,6 +93,8 @@ pub(super) struct Plan {
     pub between: Vec<NodeId>,
     /// Pairs of values of one scale: the second has no element that the first lacks.
     pub ties: Vec<(ValueId, ValueId)>,
+    /// Values whose channels share factors.
+    pub streams: Vec<Stream>,
 }
 
 /// Operators besides layers that may compute in integers: the slots of their activations.
@@ -130,6 +142,8 @@ pub(super) struct Wanted<'w> {
     pub between: &'w [String],
     /// How many elements these have to make for a batch of one.
     pub between_from: u64,
+    /// The same of additions in a stream.
+    pub sums_from: u64,
     /// Operators between layers that stay float all the same.
     pub barred: BTreeSet<NodeId>,
     /// The layers to quantize; `None` for all.
@@ -182,9 +196,11 @@ impl Plan {
                 plan.points.entry(layer.result).or_default().from_layer = true;
             }
         }
+        let shared = plan.shared_weights();
+        plan.streams = Stream::all(scope, &order, &plan.layers, &|layer| own(layer, &shared));
         plan.extend(scope, cx, wanted, &order);
         plan.tie(graph, &order);
-        plan.find_channels(scope);
+        plan.find_channels(scope, &shared);
         Ok(plan)
     }
 
@@ -193,11 +209,13 @@ impl Plan {
         let graph = &*scope.graph;
         let absorbed: BTreeSet<ValueId> = self.layers.iter().map(|l| l.result).collect();
         let sizes = Sizes::batch_of_one(graph, scope.facts, BTreeMap::new());
-        let large = |value: ValueId| {
+        let sums: BTreeSet<NodeId> = self.streams.iter().flat_map(|s| &s.sums).copied().collect();
+        let large = |node: NodeId, value: ValueId| {
             let shape = scope.facts.shape(value);
             let elements =
                 shape.and_then(|s| s.iter().try_fold(1, |n: u64, d| n.checked_mul(sizes.eval(d)?)));
-            wanted.between_from == 0 || elements.is_some_and(|n| n >= wanted.between_from)
+            let least = if sums.contains(&node) { wanted.sums_from } else { wanted.between_from };
+            least == 0 || elements.is_some_and(|n| n >= least)
         };
         for &node in order {
             let known = BETWEEN.iter().find(|(op, _)| graph.node(node).is(op));
@@ -210,7 +228,7 @@ impl Plan {
                 && read.len() == count
                 && read.iter().all(|&(_, v)| float(v) && self.points.contains_key(&v))
                 && graph.node_outputs(node).iter().skip(1).all(Option::is_none)
-                && large(output);
+                && large(node, output);
             if !ready || absorbed.contains(&output) || !cx.may_change(graph, &[node]) {
                 continue;
             }
@@ -252,22 +270,23 @@ impl Plan {
     }
 
     /// Finds the values whose channels may have a scale each.
-    fn find_channels(&mut self, scope: &Scope<'_>) {
+    fn find_channels(&mut self, scope: &Scope<'_>, shared: &BTreeSet<ValueId>) {
         let tied: BTreeSet<ValueId> = self.ties.iter().flat_map(|&(a, b)| [a, b]).collect();
+        let layers: BTreeSet<NodeId> = self.layers.iter().map(|layer| layer.node).collect();
+        let sums = |streams: &[Stream]| streams.iter().flat_map(|s| &s.sums).copied().collect();
+        let one = one_scale(scope.graph, &self.points, &layers, &sums(&self.streams));
+        self.streams.retain(|stream| stream.is_free(&self.points, &tied, &one));
+        let one = one_scale(scope.graph, &self.points, &layers, &sums(&self.streams));
+        self.streams.iter().for_each(|stream| stream.mark(scope.graph, &mut self.points));
         let makers: BTreeMap<ValueId, &Layer> =
             self.layers.iter().filter(|l| l.gives_integers).map(|l| (l.result, l)).collect();
-        let shared = self.shared_weights();
-        let layers = self.layers.iter().map(|layer| layer.node).collect();
-        let one = one_scale(scope.graph, &self.points, &layers);
-        // A weight that several layers read is stored once, so it takes no layer's factors over.
-        let own = |layer: &Layer| layer.weight.filter(|w| w.inputs.is_some() && !shared.contains(&w.value));
-        let is_conv = |layer: &Layer| own(layer).is_some_and(|w| w.conv);
-        for (value, point) in &mut self.points {
+        let is_conv = |layer: &Layer| own(layer, shared).is_some_and(|w| w.conv);
+        for (value, point) in self.points.iter_mut().filter(|(_, point)| point.sums.is_none()) {
             let Some(rank) = scope.facts.rank(*value) else { continue };
             let maker = makers.get(value);
             let mut axes = point.layers.iter().map(|&at| {
                 let layer = &self.layers[at];
-                let weight = own(layer)?;
+                let weight = own(layer, shared)?;
                 Some(if weight.axis == 0 && weight.inputs == Some(1) && weight.conv {
                     1
                 } else {
@@ -308,4 +327,10 @@ impl Plan {
             }
         }
     }
+}
+
+/// The weight of a layer that takes factors of channels over. One that several layers read is stored once, so it takes
+/// no layer's factors.
+fn own(layer: &Layer, shared: &BTreeSet<ValueId>) -> Option<Weight> {
+    layer.weight.filter(|weight| weight.inputs.is_some() && !shared.contains(&weight.value))
 }

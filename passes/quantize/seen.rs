@@ -65,7 +65,7 @@ const HEADROOM: f64 = 0.1;
 const AVERAGING: f64 = 0.01;
 
 /// How much of the difference between channels is levelled, tried in this order.
-const SHARES: [f64; 6] = [0.0, 0.25, 0.5, 0.75, 0.9, 1.0];
+pub(super) const SHARES: [f64; 6] = [0.0, 0.25, 0.5, 0.75, 0.9, 1.0];
 
 impl Seen {
     /// Nothing seen yet.
@@ -197,7 +197,7 @@ impl Seen {
         if self.axis.is_none() || self.lows.len() < 2 || high <= low {
             return plain;
         }
-        let squares: Vec<f64> = self.squares.iter().map(|s| s / self.count.max(1) as f64).collect();
+        let squares = self.powers();
         let mut best = (f64::INFINITY, plain.clone());
         let shared = (plain.grid, self.ratios(symmetric));
         let own = (shifts && !symmetric).then(|| self.widths(dtype));
@@ -216,8 +216,20 @@ impl Seen {
         best.1
     }
 
+    /// The mean square of every channel.
+    pub fn powers(&self) -> Vec<f64> {
+        self.squares.iter().map(|s| s / self.count.max(1) as f64).collect()
+    }
+
+    /// The grid of all channels, each divided by its factor.
+    pub fn divided(&self, factors: &[f64], dtype: DType, symmetric: bool) -> Grid {
+        let least = |ends: &[f64]| ends.iter().zip(factors).map(|(x, f)| x / f).fold(0.0, f64::min);
+        let most = |ends: &[f64]| ends.iter().zip(factors).map(|(x, f)| x / f).fold(0.0, f64::max);
+        Grid::of((least(&self.lows), most(&self.highs)), dtype, symmetric)
+    }
+
     /// How much of the range of all channels each of them takes, the code of zero being the same.
-    fn ratios(&self, symmetric: bool) -> Vec<f64> {
+    pub fn ratios(&self, symmetric: bool) -> Vec<f64> {
         let (low, high) = self.range();
         let share = |x: f64, of: f64| if of == 0.0 { 0.0 } else { x / of };
         let ratio = |(&l, &h): (&f64, &f64)| {
@@ -257,16 +269,18 @@ impl Seen {
 
 /// The smallest number or 0, the largest or 0, and the sum of squares. Sums of 64 squares are kept in f32.
 fn extremes(items: &[f32]) -> (f32, f32, f64) {
-    let (mut low, mut high, mut squares) = ([0f32; 8], [0f32; 8], 0f64);
-    for block in items.chunks(512) {
-        let mut sums = [0f32; 8];
-        for part in block.chunks(8) {
-            for (lane, &x) in part.iter().enumerate() {
-                low[lane] = if x < low[lane] { x } else { low[lane] };
-                high[lane] = if x > high[lane] { x } else { high[lane] };
-                sums[lane] += x * x;
-            }
-        }
+    const LANES: usize = 8;
+    let (mut low, mut high, mut squares) = ([0f32; LANES], [0f32; LANES], 0f64);
+    for block in items.chunks(64 * LANES) {
+        let mut sums = [0f32; LANES];
+        let mut look = |lane: usize, x: f32| {
+            low[lane] = if x < low[lane] { x } else { low[lane] };
+            high[lane] = if x > high[lane] { x } else { high[lane] };
+            sums[lane] += x * x;
+        };
+        let parts = block.chunks_exact(LANES);
+        parts.remainder().iter().enumerate().for_each(|(lane, &x)| look(lane, x));
+        parts.for_each(|part| (0..LANES).for_each(|lane| look(lane, part[lane])));
         squares += sums.iter().map(|&s| f64::from(s)).sum::<f64>();
     }
     (low.into_iter().fold(0.0, f32::min), high.into_iter().fold(0.0, f32::max), squares)
@@ -300,7 +314,7 @@ impl Inputs {
 
 impl Reader<'_> {
     /// What rounding the value and the weight costs the results of the reader, per element of its outputs.
-    fn noise(&self, factors: &[f64], squares: &[f64], step: f64) -> f64 {
+    pub fn noise(&self, factors: &[f64], squares: &[f64], step: f64) -> f64 {
         let (rows, inputs) = match self {
             Self::Float => return factors.iter().map(|f| (f * step).powi(2)).sum(),
             Self::Layer { rows, inputs } => (rows, inputs),

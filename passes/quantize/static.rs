@@ -31,6 +31,8 @@ use super::told::Line;
 ///
 /// Where the profile has `channel-scales`, channels with a small range are scaled up before they are rounded (a `Mul`, and
 /// an `Add` where they are shifted too, in floats), as far as the rounding of the weights that take the factors over allows.
+/// Results of convolutions that an `Add` joins, and their sums, have the same factors, so that the `Add` takes them as they
+/// are; what reads a sum and is no convolution gets it multiplied back.
 ///
 /// With `format: qoperator` the operators between such pairs are written as those on codes that runtimes make of them:
 /// `QLinearConv` and `QLinearMatMul`, and where the profile has onnxruntime's own operators, `QGemm`, `QLinearAdd`,
@@ -140,6 +142,7 @@ pub(super) struct Choice<'c> {
     integer_results: &'c [String],
     between: &'c [String],
     between_from: u64,
+    sums_from: u64,
 }
 
 /// A plan, what was measured for it, and the weights of its layers.
@@ -168,9 +171,9 @@ impl QuantizeStatic {
 
     /// What the options come down to.
     pub(super) fn choose<'c>(&'c self, profile: &'c Profile) -> anyhow::Result<Choice<'c>> {
-        let (between, between_from) = match &self.between {
-            Some(between) => (between, 0),
-            None => (&profile.between, profile.between_from),
+        let (between, between_from, sums_from) = match &self.between {
+            Some(between) => (between, 0, 0),
+            None => (&profile.between, profile.between_from, profile.sums_from()),
         };
         let unknown = |op: &&String| !Wanted::known().any(|known| known == op.as_str());
         if let Some(op) = self.between.iter().flatten().find(unknown) {
@@ -205,7 +208,7 @@ impl QuantizeStatic {
                 && self.weights.unwrap_or(profile.weights) == WeightType::Int8,
         };
         let (layers, integer_results) = (&profile.layers, &profile.integer_results);
-        Ok(Choice { ranges, storage, layers, integer_results, between, between_from })
+        Ok(Choice { ranges, storage, layers, integer_results, between, between_from, sums_from })
     }
 }
 
@@ -274,8 +277,8 @@ impl Choice<'_> {
     }
 
     fn wanted<'w>(&'w self, only: Option<&'w BTreeSet<NodeId>>) -> Wanted<'w> {
-        let Self { layers, integer_results, between, between_from, .. } = *self;
-        Wanted { layers, integer_results, between, between_from, barred: BTreeSet::new(), only }
+        let Self { layers, integer_results, between, between_from, sums_from, .. } = *self;
+        Wanted { layers, integer_results, between, between_from, sums_from, barred: BTreeSet::new(), only }
     }
 
     /// Quantizes what a plan says. Returns what became of every layer.

@@ -33,23 +33,34 @@ impl Turn<'_> {
         self.step(scope, ("Add", scaled), (&format!("{name}_shifted"), offsets))
     }
 
+    /// Makes a value of what was divided by the factors.
+    pub fn undo(&self, scope: &mut Scope<'_>, input: ValueId, value: ValueId) -> Result<(), IrError> {
+        let name = format!("{}_unscaled", scope.graph.value(value).name);
+        let factors: Vec<f32> = self.channels.iter().map(|channel| channel.factor as f32).collect();
+        let by = self.constant(scope, &name, &factors)?;
+        scope.produce(self.made("Mul", &[Some(input), Some(by)]), value)?;
+        Ok(())
+    }
+
     fn step(
         &self,
         scope: &mut Scope<'_>,
         (op, input): (&str, ValueId),
         (name, items): (&str, Vec<f32>),
     ) -> Result<ValueId, IrError> {
+        let by = self.constant(scope, name, &items)?;
+        scope.append(self.made(op, &[Some(input), Some(by)]), name)
+    }
+
+    fn constant(&self, scope: &mut Scope<'_>, name: &str, items: &[f32]) -> Result<ValueId, IrError> {
         let mut dims = vec![1; self.trailing + 1];
         dims[0] = items.len() as u64;
-        let list = TensorData::vector(&items);
-        let constant = scope.add_constant(&format!("{name}_by"), list.with_dims(&dims).unwrap_or(list))?;
-        let new = NewOp {
-            pass: self.pass,
-            stands_for: self.stands_for,
-            op: OpName::onnx(op),
-            attrs: Attrs::new(),
-            inputs: &[Some(input), Some(constant)],
-        };
-        scope.append(new, name)
+        let list = TensorData::vector(items);
+        scope.add_constant(&format!("{name}_by"), list.with_dims(&dims).unwrap_or(list))
+    }
+
+    fn made<'n>(&'n self, op: &str, inputs: &'n [Option<ValueId>]) -> NewOp<'n> {
+        let (pass, stands_for) = (self.pass, self.stands_for);
+        NewOp { pass, stands_for, op: OpName::onnx(op), attrs: Attrs::new(), inputs }
     }
 }

@@ -121,9 +121,10 @@ impl TensorData {
 
     fn map_elements<T: Element>(&self, mut f: impl FnMut(usize, T) -> T) -> Option<Self> {
         let bytes = self.bytes()?;
-        let mut out = Vec::with_capacity(bytes.len());
-        for (index, item) in bytes.chunks_exact(size_of::<T>()).enumerate() {
-            f(index, T::read(item)).write(&mut out);
+        let mut out = vec![0; bytes.len()];
+        let size = size_of::<T>();
+        for (index, (item, out)) in bytes.chunks_exact(size).zip(out.chunks_exact_mut(size)).enumerate() {
+            f(index, T::read(item)).write(out);
         }
         Self::new(self.dtype(), self.dims(), out).ok()
     }

@@ -90,8 +90,8 @@ pub trait Element: Copy + 'static {
     const DTYPE: DType;
     /// Reads one element from exactly as many bytes as it takes.
     fn read(bytes: &[u8]) -> Self;
-    /// Appends one element's bytes.
-    fn write(self, out: &mut Vec<u8>);
+    /// Writes one element into exactly as many bytes as it takes.
+    fn write(self, out: &mut [u8]);
 }
 
 macro_rules! elements {
@@ -103,8 +103,8 @@ macro_rules! elements {
                 le.copy_from_slice(bytes);
                 <$ty>::from_le_bytes(le)
             }
-            fn write(self, out: &mut Vec<u8>) {
-                out.extend_from_slice(&self.to_le_bytes());
+            fn write(self, out: &mut [u8]) {
+                out.copy_from_slice(&self.to_le_bytes());
             }
         }
     )*};
@@ -117,9 +117,15 @@ impl Element for bool {
     fn read(bytes: &[u8]) -> Self {
         bytes.first().is_some_and(|&b| b != 0)
     }
-    fn write(self, out: &mut Vec<u8>) {
-        out.push(u8::from(self));
+    fn write(self, out: &mut [u8]) {
+        out.fill(u8::from(self));
     }
+}
+
+fn bytes_of<T: Element>(items: &[T]) -> Vec<u8> {
+    let mut bytes = vec![0; size_of_val(items)];
+    bytes.chunks_exact_mut(size_of::<T>()).zip(items).for_each(|(out, &item)| item.write(out));
+    bytes
 }
 
 impl TensorData {
@@ -176,16 +182,12 @@ impl TensorData {
     /// # Errors
     /// As [`TensorData::new`].
     pub fn from_slice<T: Element>(dims: &[u64], items: &[T]) -> Result<Self, IrError> {
-        let mut bytes = Vec::with_capacity(size_of_val(items));
-        items.iter().for_each(|&x| x.write(&mut bytes));
-        Self::new(T::DTYPE, dims, bytes)
+        Self::new(T::DTYPE, dims, bytes_of(items))
     }
 
     /// A tensor of rank 1.
     pub fn vector<T: Element>(items: &[T]) -> Self {
-        let mut bytes = Vec::with_capacity(size_of_val(items));
-        items.iter().for_each(|&x| x.write(&mut bytes));
-        let payload = Payload::Bytes(bytes.into());
+        let payload = Payload::Bytes(bytes_of(items).into());
         Self {
             dtype: T::DTYPE,
             dims: [items.len() as u64].into(),

@@ -41,6 +41,10 @@ pub struct Profile {
     /// little and are more precise.
     #[serde(default)]
     pub between_from: u64,
+    /// The same of an `Add` of results of convolutions that only convolutions read besides: their channels share factors,
+    /// so that it takes them as they are, and rounds less. By default as for the others.
+    #[serde(default)]
+    pub sums_from: Option<u64>,
     /// The domains of operators that it has besides those of the standard.
     #[serde(default)]
     pub domains: Vec<String>,
@@ -59,6 +63,13 @@ pub struct Profile {
     /// Channels come in multiples of this.
     #[serde(default = "one")]
     pub channel_multiple: u32,
+}
+
+impl Profile {
+    /// How many elements an `Add` in a stream has to make to compute in integers.
+    pub fn sums_from(&self) -> u64 {
+        self.sums_from.unwrap_or(self.between_from)
+    }
 }
 
 fn one() -> u32 {
@@ -162,6 +173,7 @@ impl Default for Profile {
             integer_results: list(&["Conv", "Gemm", "MatMul"]),
             between: list(&["Add", "AveragePool", "Concat", "GlobalAveragePool", "MaxPool", "Mul", "Resize"]),
             between_from: 0,
+            sums_from: None,
             domains: Vec::new(),
             channel_scales: false,
             bias: BiasForm::Int32,
