@@ -4,7 +4,7 @@
 //! frees it or freezes it; what it leaves out is frozen. `None`: the form is not understood, and all is frozen.
 
 use super::ties::{Site, Ties};
-use super::{layout, linear, norm, pointwise, reshape, select};
+use super::{layout, linear, norm, pointwise, reshape, select, sizes};
 
 /// What an operator ties together.
 pub(super) type Formula = fn(&Site<'_>, &mut Ties) -> Option<()>;
@@ -118,13 +118,13 @@ const FORMULAS: &[(&str, Formula)] = &[
     ("RoiAlign", layout::roi_align),
     ("Round", pointwise::each),
     ("Selu", pointwise::each),
-    ("Shape", select::dims),
+    ("Shape", sizes::dims),
     ("Shrink", pointwise::each),
     ("Sigmoid", pointwise::each),
     ("Sign", pointwise::each),
     ("Sin", pointwise::each),
     ("Sinh", pointwise::each),
-    ("Size", select::dims),
+    ("Size", sizes::dims),
     ("Slice", select::slice),
     ("Softmax", norm::along),
     ("Softplus", pointwise::each),

@@ -19,6 +19,7 @@ mod norm;
 mod pointwise;
 mod reshape;
 mod select;
+mod sizes;
 #[cfg(test)]
 mod tests;
 mod ties;
@@ -30,6 +31,7 @@ use crate::ir::{Graph, NodeId, ValueId};
 
 pub use linear::goes_by_group;
 pub use reshape::joined_shape;
+pub use sizes::said_in;
 
 use self::elements::Elements;
 use ties::{Site, Ties};
