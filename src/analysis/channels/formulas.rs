@@ -15,6 +15,12 @@ pub(super) fn formula(name: &str) -> Option<Formula> {
     FORMULAS.get(at).map(|(_, formula)| *formula)
 }
 
+/// The operators that have a formula.
+#[cfg(test)]
+pub(crate) fn operators() -> impl Iterator<Item = &'static str> {
+    FORMULAS.iter().map(|(op, _)| *op)
+}
+
 /// Sorted by name.
 const FORMULAS: &[(&str, Formula)] = &[
     ("Abs", pointwise::each),

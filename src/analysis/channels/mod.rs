@@ -29,6 +29,8 @@ use std::collections::BTreeMap;
 use super::Facts;
 use crate::ir::{Graph, NodeId, ValueId};
 
+#[cfg(test)]
+pub(crate) use formulas::operators;
 pub use linear::goes_by_group;
 pub use reshape::joined_shape;
 pub use sizes::said_in;
