@@ -1,5 +1,7 @@
 //! What operators say about the sizes of their inputs and results, after channels are gone.
 
+use std::collections::BTreeSet;
+
 use crate::prelude::*;
 
 use super::cut::Cut;
@@ -14,11 +16,13 @@ struct Site<'s> {
 
 /// Lets a node speak of the sizes that are left.
 pub(super) fn adjust(cut: &Cut, scope: &mut Scope<'_>, node: NodeId) -> anyhow::Result<()> {
-    let (inputs, outputs) = (scope.graph.node_inputs(node), scope.graph.node_outputs(node));
-    if !inputs.iter().chain(&outputs).flatten().any(|&v| cut.touches(v)) {
+    let outputs = scope.graph.node_outputs(node);
+    let touched = scope.graph.node_inputs(node).iter().chain(&outputs).flatten().any(|&v| cut.touches(v));
+    let follows = say_anew(cut, scope, node, touched)?;
+    if !touched && !follows {
         return Ok(());
     }
-    let site = Site { cut, node, inputs, outputs };
+    let site = Site { cut, node, inputs: scope.graph.node_inputs(node), outputs };
     let op = scope.graph.node(node).op.name.clone();
     match &*op {
         "Attention" => site.attention(scope),
@@ -32,6 +36,56 @@ pub(super) fn adjust(cut: &Cut, scope: &mut Scope<'_>, node: NodeId) -> anyhow::
         "Split" => site.parts(scope),
         _ => Ok(()),
     }
+}
+
+/// Puts what a node is told of sizes and places into constants, where it was computed: of nodes that lose channels, and
+/// of those which sizes that change would tell something else. Whether there are such sizes.
+fn say_anew(cut: &Cut, scope: &mut Scope<'_>, node: NodeId, touched: bool) -> anyhow::Result<bool> {
+    let mut any = false;
+    // What loses channels gets its whole shape later.
+    let touched = touched && !scope.graph.node(node).is("Reshape");
+    for &slot in channels::said_in(scope.graph.node(node)) {
+        let value = scope.graph.node_input(node, slot).filter(|&v| scope.graph.constant(v).is_none());
+        let Some(value) = value else { continue };
+        let follows = follows(cut, scope.graph, value);
+        any |= follows;
+        if !touched && !follows {
+            continue;
+        }
+        if let Some(known) = scope.facts.value_i64s(value) {
+            let data = integers(scope, value, &known)?;
+            let name = scope.graph.value(value).name.clone();
+            scope.set_parameter((node, slot), &name, data)?;
+        }
+    }
+    Ok(any)
+}
+
+/// Whether a value is computed from sizes that change.
+fn follows(cut: &Cut, graph: &Graph, value: ValueId) -> bool {
+    let (mut open, mut seen) = (vec![value], BTreeSet::new());
+    while let Some(value) = open.pop() {
+        let Some((id, _)) = graph.producer(value).filter(|_| seen.insert(value)) else { continue };
+        let node = graph.node(id);
+        let inputs = graph.node_inputs(id).into_iter().flatten();
+        if !node.is("Shape") && !node.is("Size") {
+            open.extend(inputs);
+        } else if inputs.into_iter().any(|x| cut.touches(x)) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Integers of the type and the rank that a value has.
+fn integers(scope: &Scope<'_>, value: ValueId, numbers: &[i64]) -> anyhow::Result<TensorData> {
+    let dims: &[u64] = if scope.facts.rank(value) == Some(0) { &[] } else { &[numbers.len() as u64] };
+    if scope.facts.dtype(value) == Some(DType::Int32) {
+        let narrow: Vec<i32> =
+            numbers.iter().map(|&n| n.clamp(i32::MIN.into(), i32::MAX.into()) as i32).collect();
+        return Ok(TensorData::from_slice(dims, &narrow)?);
+    }
+    Ok(TensorData::from_slice(dims, numbers)?)
 }
 
 impl Site<'_> {
@@ -58,8 +112,9 @@ impl Site<'_> {
     }
 
     fn set(&self, scope: &mut Scope<'_>, slot: usize, ints: &[i64]) -> anyhow::Result<()> {
-        let old = scope.graph.value(self.input(slot)?).name.clone();
-        Ok(scope.set_parameter((self.node, slot), &old, TensorData::vector(ints))?)
+        let old = self.input(slot)?;
+        let (name, data) = (scope.graph.value(old).name.clone(), integers(scope, old, ints)?);
+        Ok(scope.set_parameter((self.node, slot), &name, data)?)
     }
 
     /// The number of groups where whole groups went.
@@ -106,7 +161,17 @@ impl Site<'_> {
         let Some(old) = self.ints(scope, 1) else {
             return self.computed_shape(scope, (x, y), &(0..rank).map(new).collect::<Vec<_>>());
         };
-        let entry = |(axis, &old): (usize, &i64)| if old > 0 { new(axis).unwrap_or(old) } else { old };
+        let copies = scope.graph.node(self.node).attrs.int("allowzero").unwrap_or(0) == 0;
+        // A dim is copied by its place: what it is a part of may lose other indices than the dim there.
+        let stays = |axis: usize| {
+            let after = |value: ValueId| self.size(scope, value, axis).map(|(_, after)| after);
+            !copies || after(x) == after(y)
+        };
+        let entry = |(axis, &old): (usize, &i64)| match old {
+            1.. => new(axis).unwrap_or(old),
+            0 if !stays(axis) => new(axis).unwrap_or(old),
+            _ => old,
+        };
         let shape: Vec<i64> = old.iter().enumerate().map(entry).collect();
         if shape == old { Ok(()) } else { self.set(scope, 1, &shape) }
     }

@@ -14,6 +14,8 @@ mod factors;
 mod factors_tests;
 mod forms;
 mod layers;
+#[cfg(test)]
+mod masking_tests;
 mod merge;
 mod plan;
 mod price;

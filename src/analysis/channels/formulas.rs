@@ -4,7 +4,7 @@
 //! frees it or freezes it; what it leaves out is frozen. `None`: the form is not understood, and all is frozen.
 
 use super::ties::{Site, Ties};
-use super::{layout, linear, norm, pointwise, reshape, select};
+use super::{layout, linear, norm, pointwise, reshape, select, sizes};
 
 /// What an operator ties together.
 pub(super) type Formula = fn(&Site<'_>, &mut Ties) -> Option<()>;
@@ -13,6 +13,12 @@ pub(super) type Formula = fn(&Site<'_>, &mut Ties) -> Option<()>;
 pub(super) fn formula(name: &str) -> Option<Formula> {
     let at = FORMULAS.binary_search_by(|(op, _)| (*op).cmp(name)).ok()?;
     FORMULAS.get(at).map(|(_, formula)| *formula)
+}
+
+/// The operators that have a formula.
+#[cfg(test)]
+pub(crate) fn operators() -> impl Iterator<Item = &'static str> {
+    FORMULAS.iter().map(|(op, _)| *op)
 }
 
 /// Sorted by name.
@@ -118,13 +124,13 @@ const FORMULAS: &[(&str, Formula)] = &[
     ("RoiAlign", layout::roi_align),
     ("Round", pointwise::each),
     ("Selu", pointwise::each),
-    ("Shape", select::dims),
+    ("Shape", sizes::dims),
     ("Shrink", pointwise::each),
     ("Sigmoid", pointwise::each),
     ("Sign", pointwise::each),
     ("Sin", pointwise::each),
     ("Sinh", pointwise::each),
-    ("Size", select::dims),
+    ("Size", sizes::dims),
     ("Slice", select::slice),
     ("Softmax", norm::along),
     ("Softplus", pointwise::each),

@@ -19,6 +19,7 @@ mod norm;
 mod pointwise;
 mod reshape;
 mod select;
+mod sizes;
 #[cfg(test)]
 mod tests;
 mod ties;
@@ -28,8 +29,11 @@ use std::collections::BTreeMap;
 use super::Facts;
 use crate::ir::{Graph, NodeId, ValueId};
 
+#[cfg(test)]
+pub(crate) use formulas::operators;
 pub use linear::goes_by_group;
 pub use reshape::joined_shape;
+pub use sizes::said_in;
 
 use self::elements::Elements;
 use ties::{Site, Ties};

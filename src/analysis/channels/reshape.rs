@@ -167,7 +167,7 @@ pub(super) fn decide(graph: &Graph, facts: &Facts, ties: &mut Ties) {
 
 /// Whether the dims that are asked for can follow what is removed: in a constant, with 0 for dims that are copied and one
 /// −1, or in the constants that they are joined from.
-fn can_be_said(site: &Site<'_>, x: ValueId, y: ValueId) -> bool {
+pub(super) fn can_be_said(site: &Site<'_>, x: ValueId, y: ValueId) -> bool {
     let Some(shape) = site.input(1).filter(|_| site.node.op.is("Reshape")) else { return true };
     if site.is_constant(shape) {
         return true;

@@ -117,13 +117,6 @@ pub(super) fn gather(site: &Site<'_>, ties: &mut Ties) -> Option<()> {
     Some(())
 }
 
-/// The dims of a value follow what becomes of it.
-pub(super) fn dims(site: &Site<'_>, ties: &mut Ties) -> Option<()> {
-    let x = site.input(0)?;
-    (0..site.rank(x)?).for_each(|axis| ties.free(Axis { value: x, axis }));
-    Some(())
-}
-
 /// What is made from nothing has the dims that were asked for.
 #[allow(clippy::unnecessary_wraps, reason = "every formula has the same signature")]
 pub(super) fn made(site: &Site<'_>, ties: &mut Ties) -> Option<()> {
