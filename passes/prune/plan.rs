@@ -92,7 +92,7 @@ impl Plan<'_> {
     ) -> anyhow::Result<Known> {
         let (mut channels, mut groups) = (Channels::default(), Vec::new());
         main_graph(model, cx, &mut |scope, cx| {
-            channels = Channels::of(scope.graph, scope.facts, &[]);
+            channels = Channels::of(scope.graph, scope.facts, self.pass.heads);
             groups = free(scope, cx, &channels, summary);
             Ok(())
         })?;
