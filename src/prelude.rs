@@ -3,7 +3,7 @@
 pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};
 
-pub use crate::analysis::channels::{self, Atom, Axis, Channels, Group, goes_by_group};
+pub use crate::analysis::channels::{self, Atom, Axis, Channels, Group, Heads, goes_by_group};
 pub use crate::analysis::cost::{Sizes, node_macs};
 pub use crate::analysis::{Facts, InferContext, node_products};
 pub use crate::calibrate::{Answers, Part, Samples, Tap, windows};

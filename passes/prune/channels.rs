@@ -62,6 +62,8 @@ pub struct PruneChannels {
     /// Fractions to keep of the channels of single groups, by selector of a node whose weights make them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, f64>,
+    /// What may go of the heads of an attention, of products of two activations in general.
+    pub heads: Heads,
     /// How what is left makes up for what is gone.
     pub repair: Repair,
     /// The batches on which `scope: sensitivity` measures, at most.
@@ -116,6 +118,7 @@ impl Default for PruneChannels {
             min_channels: 1,
             max_per_group: 0.9,
             groups: BTreeMap::new(),
+            heads: Heads::Whole,
             repair: Repair::Refit,
             batches: 256,
             iterations: None,
@@ -158,9 +161,12 @@ impl Pass for PruneChannels {
         main_graph(model, cx, &mut |scope, _| shared::part(scope))?;
         let original = model.clone();
         let facts = Facts::of(&original.graph, &InferContext::default());
-        let whole = cost_of(&original, unit);
+        let whole = cost_of(&original, unit, self.heads);
         if self.dry_run {
-            let plan = Plan { pass: self, original: &original, samples, unit, target: keep * whole };
+            // Without samples, how the others make up for what goes has no say in what goes.
+            let repair = if samples.is_some() { self.repair } else { Repair::None };
+            let pass = Self { repair, ..self.clone() };
+            let plan = Plan { pass: &pass, original: &original, samples, unit, target: keep * whole };
             return self.plan(&plan, model.clone(), cx);
         }
         let mut summary = Summary::default();
@@ -181,17 +187,17 @@ impl Pass for PruneChannels {
                 refit(&original, model, &gone, cx, samples)?;
             }
         }
-        tell(unit, keep, cost_of(model, unit) / whole, cx);
+        tell(unit, keep, cost_of(model, unit, self.heads) / whole, cx);
         Ok(summary)
     }
 }
 
 /// What a model costs.
-fn cost_of(model: &Model, unit: Unit) -> f64 {
+fn cost_of(model: &Model, unit: Unit, heads: Heads) -> f64 {
     let facts = Facts::of(&model.graph, &InferContext::default());
     let groups: Vec<Group> = match unit {
         Unit::Channels => {
-            let all = Channels::of(&model.graph, &facts, &[]).groups;
+            let all = Channels::of(&model.graph, &facts, heads).groups;
             all.into_iter().filter(|group| group.frozen.is_none()).collect()
         }
         _ => Vec::new(),
@@ -214,7 +220,8 @@ impl PruneChannels {
         let mut summary = Summary::default();
         let found = plan.cut(&mut trial, cx, &mut summary)?;
         ensure!(found.is_some() || self.allow_noop, "{}", nothing(&summary));
-        let (before, after) = (cost_of(plan.original, plan.unit), cost_of(&trial, plan.unit));
+        let (before, after) =
+            (cost_of(plan.original, plan.unit, self.heads), cost_of(&trial, plan.unit, self.heads));
         let share = after / before.max(f64::MIN_POSITIVE);
         summary.plan = Some(format!(
             "{ID} would keep {share:.3} of the {}: {after:.0} of {before:.0}",

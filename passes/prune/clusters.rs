@@ -48,8 +48,8 @@ impl Cluster {
 
     /// What the report says of it, with so many atoms gone.
     pub fn told(&self, graph: &Graph, gone: usize) -> WidthReport {
-        let layers = self.makers.iter().map(|&node| graph.node_label(node)).collect();
-        WidthReport { layers, before: self.order.len(), after: self.order.len() - gone }
+        let before = self.order.len();
+        WidthReport { layers: labels(graph, &self.makers), before, after: before - gone, kept: None }
     }
 
     /// How many atoms of every group are gone, after so many of every cluster.
@@ -60,6 +60,16 @@ impl Cluster {
         }
         counts
     }
+}
+
+/// What the report says of a group whose channels stay.
+pub(super) fn kept(graph: &Graph, makers: &BTreeSet<NodeId>, group: &Group, why: String) -> WidthReport {
+    let width = group.atoms.len();
+    WidthReport { layers: labels(graph, makers), before: width, after: width, kept: Some(why) }
+}
+
+fn labels(graph: &Graph, nodes: &BTreeSet<NodeId>) -> Vec<String> {
+    nodes.iter().map(|&node| graph.node_label(node)).collect()
 }
 
 fn root(head: &[usize], mut at: usize) -> usize {

@@ -46,7 +46,7 @@ impl Pass for RemoveDeadChannels {
                 if !may_be_dead(scope.graph) {
                     return Ok(());
                 }
-                let channels = Channels::of(scope.graph, scope.facts, &[]);
+                let channels = Channels::of(scope.graph, scope.facts, Heads::default());
                 let Found { dead, folds } = find(scope, cx, &channels, &mut summary)?;
                 more = !dead.is_empty();
                 if folds.is_empty() {

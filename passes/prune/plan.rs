@@ -7,7 +7,7 @@ use anyhow::ensure;
 use crate::prelude::*;
 
 use super::channels::{ID, PruneChannels, Repair, Sharing};
-use super::clusters::{Cluster, makers};
+use super::clusters::{Cluster, kept, makers};
 use super::cut::Cut;
 use super::merge::{Merge, expect};
 use super::price::{OPEN, Price, Unit};
@@ -78,7 +78,8 @@ impl Plan<'_> {
         let gone = self.share(&price, &known, sharing, &curves);
         summary.applied = gone.iter().filter(|&&gone| gone > 0).count();
         let chosen: Vec<(&Cluster, usize)> = clusters.iter().zip(gone).collect();
-        summary.widths.extend(chosen.iter().map(|(cluster, gone)| cluster.told(&before.graph, *gone)));
+        let told = chosen.iter().map(|(cluster, gone)| cluster.told(&before.graph, *gone));
+        summary.widths.splice(..0, told);
         let cut = bench.cut(&chosen);
         *model = bench.without(&cut, cx)?;
         Ok(Some(cut))
@@ -92,7 +93,7 @@ impl Plan<'_> {
     ) -> anyhow::Result<Known> {
         let (mut channels, mut groups) = (Channels::default(), Vec::new());
         main_graph(model, cx, &mut |scope, cx| {
-            channels = Channels::of(scope.graph, scope.facts, &[]);
+            channels = Channels::of(scope.graph, scope.facts, self.pass.heads);
             groups = free(scope, cx, &channels, summary);
             Ok(())
         })?;
@@ -139,14 +140,21 @@ fn free(scope: &Scope<'_>, cx: &PassContext<'_>, channels: &Channels, summary: &
     let mut free = Vec::new();
     for group in &channels.groups {
         let makers = makers(scope.graph, channels, group);
-        if let Some(reason) = &group.frozen {
-            summary.skip(reason.why);
+        let (why, told) = if let Some(reason) = &group.frozen {
+            (reason.why, reason.label(scope.graph))
         } else if makers.is_empty() {
-            summary.skip("no weight makes its channels");
+            let why = "no weight makes its channels";
+            (why, why.to_owned())
         } else if !makers.iter().all(|&node| cx.may_change(scope.graph, &[node])) {
-            summary.skip("the step does not select it");
+            let why = "the step does not select it";
+            (why, why.to_owned())
         } else {
             free.push(group.clone());
+            continue;
+        };
+        summary.skip(why);
+        if !makers.is_empty() {
+            summary.widths.push(kept(scope.graph, &makers, group, told));
         }
     }
     free

@@ -87,7 +87,7 @@ fn compare(text: &str, seed: u64) -> Vec<String> {
     let mut cx = PassContext::with_kernels(&original);
     let mut found = None;
     main_graph(&mut pruned, &mut cx, &mut |scope, _| {
-        let channels = Channels::of(scope.graph, scope.facts, &[]);
+        let channels = Channels::of(scope.graph, scope.facts, Heads::default());
         let mut stream = Stream::new(seed, "atoms");
         let mut left: BTreeMap<Axis, i64> = BTreeMap::new();
         let mut chosen = Vec::new();

@@ -210,12 +210,13 @@ impl Plan {
         let absorbed: BTreeSet<ValueId> = self.layers.iter().map(|l| l.result).collect();
         let sizes = Sizes::batch_of_one(graph, scope.facts, BTreeMap::new());
         let sums: BTreeSet<NodeId> = self.streams.iter().flat_map(|s| &s.sums).copied().collect();
-        let large = |node: NodeId, value: ValueId| {
-            let shape = scope.facts.shape(value);
-            let elements =
-                shape.and_then(|s| s.iter().try_fold(1, |n: u64, d| n.checked_mul(sizes.eval(d)?)));
+        let elements = |value: ValueId| {
+            let shape = scope.facts.shape(value)?;
+            shape.iter().try_fold(1, |n: u64, d| n.checked_mul(sizes.eval(d)?))
+        };
+        let large = |node: NodeId, output: ValueId, read: &[(usize, ValueId)]| {
             let least = if sums.contains(&node) { wanted.sums_from } else { wanted.between_from };
-            least == 0 || elements.is_some_and(|n| n >= least)
+            least == 0 || read.iter().map(|r| r.1).chain([output]).filter_map(elements).any(|n| n >= least)
         };
         for &node in order {
             let known = BETWEEN.iter().find(|(op, _)| graph.node(node).is(op));
@@ -228,7 +229,7 @@ impl Plan {
                 && read.len() == count
                 && read.iter().all(|&(_, v)| float(v) && self.points.contains_key(&v))
                 && graph.node_outputs(node).iter().skip(1).all(Option::is_none)
-                && large(node, output);
+                && large(node, output, &read);
             if !ready || absorbed.contains(&output) || !cx.may_change(graph, &[node]) {
                 continue;
             }

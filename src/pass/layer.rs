@@ -175,6 +175,9 @@ pub struct WidthReport {
     pub before: usize,
     /// Those that are left.
     pub after: usize,
+    /// Why none may go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
 }
 
 #[cfg(test)]

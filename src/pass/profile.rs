@@ -37,8 +37,8 @@ pub struct Profile {
     /// Operators without weights that compute in integers.
     #[serde(default)]
     pub between: Vec<String>,
-    /// How many elements such an operator has to make, for a batch of one, to compute in integers: below, floats cost
-    /// little and are more precise.
+    /// How many elements such an operator has to read or make, for a batch of one, to compute in integers: below, floats
+    /// cost little and are more precise.
     #[serde(default)]
     pub between_from: u64,
     /// The same of an `Add` of results of convolutions that only convolutions read besides: their channels share factors,

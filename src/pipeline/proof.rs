@@ -9,7 +9,7 @@ use crate::engine::arithmetic::Arithmetic;
 use crate::engine::interpret::Interpreter;
 use crate::engine::verify::{Outcome, Verification, Verifier, VerifyOptions};
 use crate::engine::{Bindings, Engine};
-use crate::ir::Model;
+use crate::ir::{DType, Model};
 use crate::pass::{Accumulation, Profile};
 
 use super::RunLog;
@@ -57,7 +57,7 @@ pub(super) fn loss(
 ) -> Result<Loss, String> {
     let unknown = |why: &dyn Display| format!("what the lossy steps cost was not measured: {why}");
     let samples = samples.ok_or_else(|| unknown(&"there is nothing to run the models on"))?;
-    let pairs = profile.filter(|p| p.accumulation == Accumulation::Pairs);
+    let pairs = profile.filter(|p| p.accumulation == Accumulation::Pairs && has_bytes(result));
     let Some(profile) = pairs else { return samples.loss(original, result).map_err(|e| unknown(&e)) };
     let facts = Facts::of(&original.graph, &InferContext::default());
     let sizes = Sizes::batch_of_one(&original.graph, &facts, Bindings::new());
@@ -66,6 +66,15 @@ pub(super) fn loss(
     let engine = Interpreter::with_arithmetic(Arithmetic::Avx2Pairs);
     let loss = samples.loss_by(original, (&engine, result), batches).map_err(|e| unknown(&e))?;
     Ok(Loss { arithmetic: Some(profile.name.clone()), ..loss })
+}
+
+/// Whether there are bytes to multiply: only their products differ from the standard's.
+fn has_bytes(model: &Model) -> bool {
+    let graph = &model.graph;
+    let facts = Facts::of(graph, &InferContext::default());
+    let has_body = |id| graph.node(id).attrs.graphs().next().is_some();
+    graph.values().any(|v| matches!(facts.dtype(v), Some(DType::Int8 | DType::Uint8)))
+        || graph.nodes().any(has_body)
 }
 
 /// The original's answers; or the verdict, where it cannot be run or its answers cannot be believed.

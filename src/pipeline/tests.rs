@@ -175,6 +175,8 @@ fn what_a_target_saturates_is_not_called_good() {
         |result: &Model| proof::loss(&model, result, (Some(&samples), avx2.as_ref())).unwrap().sqnr_db();
     assert!(measured(&careless) < 20.0, "{}", measured(&careless));
     assert!((measured(&careful) - loss.sqnr_db()).abs() < 1e-9);
+    let floats = proof::loss(&model, &model, (Some(&samples), avx2.as_ref())).unwrap();
+    assert!(floats.arithmetic.is_none(), "nothing to emulate: {floats:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::analysis::channels::{Channels, Group};
+use crate::analysis::channels::{Channels, Group, Heads};
 use crate::analysis::{Facts, InferContext};
 use crate::ir::{Graph, Model};
 
@@ -37,7 +37,7 @@ impl ChannelGroup {
     /// The channel groups of the main graph, in its order.
     pub fn of(model: &Model) -> Vec<Self> {
         let facts = Facts::of(&model.graph, &InferContext::default());
-        let channels = Channels::of(&model.graph, &facts, &[]);
+        let channels = Channels::of(&model.graph, &facts, Heads::default());
         channels.groups.iter().map(|group| Self::told(&model.graph, group)).collect()
     }
 

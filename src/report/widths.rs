@@ -15,7 +15,7 @@ pub(super) fn widths(all: &[WidthReport], out: &mut String) {
     let mut cut: Vec<&WidthReport> = all.iter().filter(|width| width.after < width.before).collect();
     // The sort is stable: those that lost as many stay in the order of the graph.
     cut.sort_by_key(|width| std::cmp::Reverse(width.before - width.after));
-    for WidthReport { layers, before, after } in cut.iter().take(GROUPS) {
+    for WidthReport { layers, before, after, .. } in cut.iter().take(GROUPS) {
         let named: Vec<&str> = layers.iter().take(LAYERS).map(String::as_str).collect();
         let more = layers.len().saturating_sub(LAYERS);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -32,7 +32,12 @@ mod tests {
 
     #[test]
     fn groups_that_lost_most_come_first_and_whole_ones_are_left_out() {
-        let width = |name: &str, before, after| WidthReport { layers: vec![name.to_owned()], before, after };
+        let width = |name: &str, before, after| WidthReport {
+            layers: vec![name.to_owned()],
+            before,
+            after,
+            kept: None,
+        };
         let mut many = width("d", 64, 16);
         many.layers.extend(["e", "f", "g", "h"].map(str::to_owned));
         let mut out = String::new();

@@ -36,6 +36,11 @@ fn a_dry_run_tells_the_plan_and_writes_nothing() {
     let report: Value = serde_json::from_str(&json).unwrap();
     let pass = &report["steps"][0]["passes"]["prune-channels"];
     assert_eq!((&pass["widths"][0]["before"], &pass["widths"][0]["after"]), (&4.into(), &2.into()), "{pass}");
+    let kept = &pass["widths"][1];
+    assert_eq!(
+        (&kept["layers"][0], &kept["kept"]),
+        (&"Conv node `second`".into(), &"an output of the model".into())
+    );
     assert!(pass["plan"].is_string() && report["output"].is_null(), "{report}");
 }
 

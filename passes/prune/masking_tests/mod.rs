@@ -229,7 +229,8 @@ fn compare(text: &str, seed: u64) -> Result<BTreeSet<String>, String> {
     let mut cx = PassContext::with_kernels(&original);
     let mut found = None;
     main_graph(&mut pruned, &mut cx, &mut |scope, _| {
-        let channels = Channels::of(scope.graph, scope.facts, &[]);
+        let heads = [Heads::Whole, Heads::Width, Heads::Whole, Heads::Keep][seed as usize % 4];
+        let channels = Channels::of(scope.graph, scope.facts, heads);
         let cut = Cut::of("test", chosen(&channels, scope.facts, seed));
         let passed = passed(scope.graph, &cut);
         cut.apply(scope)?;

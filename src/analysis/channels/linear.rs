@@ -131,6 +131,7 @@ pub(super) fn matmul(site: &Site<'_>, ties: &mut Ties) -> Option<()> {
         stretch(site, ties, (value, 0), (y, 0), (depth, stack))?;
         if activations {
             ties.heads.extend((0..depth).map(|axis| of(value, axis)));
+            ties.attended.insert(value);
         }
     }
     Some(())
@@ -163,6 +164,7 @@ pub(super) fn einsum(site: &Site<'_>, ties: &mut Ties) -> Option<()> {
                 ties.sum(site, axis);
             } else if terms.len() > 1 && terms.iter().all(|term| term.contains(label)) {
                 ties.heads.insert(axis);
+                ties.attended.insert(value);
             }
         }
     }
@@ -191,5 +193,7 @@ pub(super) fn attention(site: &Site<'_>, ties: &mut Ties) -> Option<()> {
     };
     let all = [digits(q)?, digits(k)?, digits(v)?, digits(y)?];
     all.windows(2).for_each(|pair| ties.digits(pair[0], pair[1]));
+    ties.heads.extend(all.map(|digits| digits.axis));
+    ties.attended.extend([q, k, v]);
     Some(())
 }

@@ -26,6 +26,9 @@ mod ties;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::Facts;
 use crate::ir::{Graph, NodeId, ValueId};
 
@@ -66,6 +69,19 @@ impl Reason {
     }
 }
 
+/// What may go of products of two activations: of the heads of an attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Heads {
+    /// Whole heads.
+    #[default]
+    Whole,
+    /// The same channels of every head; all heads stay.
+    Width,
+    /// Nothing: queries, keys and values stay as they are.
+    Keep,
+}
+
 /// Channels of some axes that can be removed one by one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
@@ -91,8 +107,8 @@ pub struct Channels {
 }
 
 impl Channels {
-    /// The channels of a graph. `kept` freezes values besides those that the graph freezes itself.
-    pub fn of(graph: &Graph, facts: &Facts, kept: &[(ValueId, Reason)]) -> Self {
+    /// The channels of a graph.
+    pub fn of(graph: &Graph, facts: &Facts, heads: Heads) -> Self {
         let Ok(order) = graph.order() else { return Self::default() };
         let mut ties = Ties::default();
         for &value in graph.inputs() {
@@ -106,9 +122,7 @@ impl Channels {
                 if graph.is_output(value) { "an output of the model" } else { "an annotation names it" };
             ties.freeze_value(facts, value, Reason { node: None, why });
         }
-        for &(value, reason) in kept {
-            ties.freeze_value(facts, value, reason);
-        }
+        ties.keep(facts, heads);
         reshape::decide(graph, facts, &mut ties);
         let mut sums: BTreeMap<Axis, Vec<NodeId>> = BTreeMap::new();
         for &(node, axis) in &ties.sums {

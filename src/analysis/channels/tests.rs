@@ -1,7 +1,7 @@
 //! What is tied, in models of a few operators.
 
 use super::reshape::{Digit, Parting};
-use super::{Channels, Group};
+use super::{Channels, Group, Heads};
 use crate::analysis::{Expr, Facts, InferContext};
 use crate::ir::Graph;
 
@@ -22,8 +22,12 @@ fn graph(text: &str) -> Graph {
 
 /// Groups, a line each: axes, then atoms or the reason.
 fn told(graph: &Graph) -> Vec<String> {
+    told_with(graph, Heads::default())
+}
+
+fn told_with(graph: &Graph, heads: Heads) -> Vec<String> {
     let facts = Facts::of(graph, &InferContext::default());
-    Channels::of(graph, &facts, &[]).groups.iter().map(|group| line(graph, group)).collect()
+    Channels::of(graph, &facts, heads).groups.iter().map(|group| line(graph, group)).collect()
 }
 
 fn line(graph: &Graph, group: &Group) -> String {
@@ -161,6 +165,15 @@ fn heads_of_an_attention_are_atoms() {
     let first = "0+1+2+6+7+8+12+13+14,0+1+2+6+7+8+12+13+14,0,0,0,0,0,0,0,0,0,0,0+1+2,0+1+2";
     assert!(heads.contains(first), "{heads}");
     assert_eq!(heads.matches(' ').count(), 15, "two atoms: {heads}");
+    let lines = told_with(&graph, Heads::Width);
+    let width = lines.iter().find(|l| l.contains("o.0")).unwrap();
+    let first = "0+3+6+9+12+15,0+3+6+9+12+15,";
+    assert!(width.starts_with("qkv.1 a.2 b.4 ") && width.contains(first), "{width}");
+    let lines = told_with(&graph, Heads::Keep);
+    assert!(
+        lines.iter().all(|l| !l.contains("o.0") || l.contains("the option `heads` keeps it")),
+        "{lines:?}"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Axis, Reason};
+use super::{Axis, Heads, Reason};
 use crate::analysis::Facts;
 use crate::ir::{Graph, Node, NodeId, Slots, ValueId};
 
@@ -40,8 +40,10 @@ pub(super) struct Ties {
     pub said: Vec<Tie>,
     pub frozen: Vec<(Axis, Frozen, usize)>,
     pub reasons: Vec<Reason>,
-    /// Axes over which products of two activations are batched: heads.
+    /// Axes over which products of two activations are batched: heads. They are preferred where an axis is parted.
     pub heads: BTreeSet<Axis>,
+    /// What such products multiply.
+    pub attended: BTreeSet<ValueId>,
     /// Axes over which a node sums.
     pub sums: Vec<(NodeId, Axis)>,
     /// Nodes that part and join dims, in order; decided when all else is known.
@@ -93,6 +95,28 @@ impl Ties {
         for axis in 0..facts.rank(value).unwrap_or(0) {
             self.touch([Axis { value, axis }]);
             self.frozen.push((Axis { value, axis }, Frozen::All, reason));
+        }
+    }
+
+    /// Freezes what shall stay of heads.
+    pub fn keep(&mut self, facts: &Facts, heads: Heads) {
+        let reason = Reason { node: None, why: "the option `heads` keeps it" };
+        match heads {
+            Heads::Whole => {}
+            Heads::Width => {
+                let at = self.reason(reason);
+                self.frozen.extend(self.heads.iter().map(|&axis| (axis, Frozen::All, at)));
+                // What else these products have is to be preferred now where an axis is parted.
+                let axes = |&value: &ValueId| {
+                    (0..facts.rank(value).unwrap_or(0)).map(move |axis| Axis { value, axis })
+                };
+                self.heads.extend(self.attended.iter().flat_map(axes));
+            }
+            Heads::Keep => {
+                for value in self.attended.clone() {
+                    self.freeze_value(facts, value, reason);
+                }
+            }
         }
     }
 
