@@ -66,7 +66,7 @@ pub struct PruneChannels {
     pub heads: Heads,
     /// How what is left makes up for what is gone.
     pub repair: Repair,
-    /// The batches on which `scope: sensitivity` measures, at most.
+    /// The batches on which `scope: sensitivity` measures, at most: of models that take long, fewer.
     pub batches: u32,
     /// In how many rounds channels go; every round measures and fits anew. By default 2 where less than 0.6 is kept and
     /// samples are given, else 1.

@@ -21,6 +21,9 @@ const LEAST_ROWS: usize = 8192;
 /// Layers are fitted one after the other, but in so many turns at most, so that the time does not grow with their square.
 const TURNS: usize = 24;
 
+/// Numbers of sums that are held at once, but for one layer, which always is.
+const HELD: usize = 16 << 20;
+
 /// How strongly weights are held where they were, as a share of the mean power of an input.
 const RIDGE: f64 = 1e-3;
 
@@ -158,9 +161,8 @@ pub(super) fn refit(
         all = layers(scope.graph)?;
         Ok(())
     })?;
-    let turn = all.len().div_ceil(TURNS).max(1);
     let mut done = 0;
-    for part in all.chunks(turn) {
+    for part in turns(&pruned.graph, &all) {
         let mut fitted: Vec<Fitted> = Vec::new();
         main_graph(&mut before.clone(), cx, &mut |scope, _| {
             let of = |layer: &Layer| {
@@ -186,4 +188,24 @@ pub(super) fn refit(
         })?;
     }
     Ok(done)
+}
+
+/// Layers that are fitted from one run over the samples: neighbours, few enough for their sums to be held.
+fn turns<'l>(graph: &Graph, layers: &'l [Layer]) -> Vec<&'l [Layer]> {
+    let most = layers.len().div_ceil(TURNS).max(1);
+    let numbers = |layer: &Layer| {
+        let width = layer.window(graph).map_or(0, |window| window.width());
+        if width > WIDEST { 0 } else { width * width / 2 }
+    };
+    let (mut turns, mut start, mut held) = (Vec::new(), 0, 0);
+    for (at, layer) in layers.iter().enumerate() {
+        let more = numbers(layer);
+        if at > start && (at - start == most || held + more > HELD) {
+            turns.push(&layers[start..at]);
+            (start, held) = (at, 0);
+        }
+        held += more;
+    }
+    turns.extend(layers.get(start..).filter(|rest| !rest.is_empty()));
+    turns
 }

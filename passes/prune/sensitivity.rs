@@ -16,6 +16,12 @@ use super::widths::Room;
 /// The shares of a cluster that are tried.
 const SHARES: [f64; 6] = [0.1, 0.2, 0.35, 0.5, 0.65, 0.8];
 
+/// Multiply-accumulates that measuring may take for batches of one sample: minutes, where a large model has many groups.
+const AFFORDABLE: u64 = 8_000_000_000_000;
+
+/// Batches that are measured on all the same.
+const LEAST: usize = 8;
+
 /// What the answers lose, by how many atoms of a cluster are gone: points of a curve that never falls.
 #[derive(Debug, Clone)]
 pub(super) struct Curve(Vec<(usize, f64)>);
@@ -90,17 +96,14 @@ impl Bench<'_> {
         (samples, batches): (&Samples<'_>, usize),
     ) -> anyhow::Result<Vec<Curve>> {
         let part = if samples.count(Part::HeldOut) > 0 { Part::HeldOut } else { Part::Calibration };
-        let answers = samples.answers_on(part, original, batches)?;
+        let trials: Vec<Vec<usize>> = rooms.iter().map(tried).collect();
+        let runs = trials.iter().map(Vec::len).sum();
+        let answers = samples.answers_on(part, original, batches.min(affordable(original, runs)))?;
         let lost = samples.divergence(&answers, self.before)?;
         let mut curves = Vec::new();
-        for (cluster, room) in clusters.iter().zip(rooms) {
-            let mut tried: Vec<usize> =
-                SHARES.iter().map(|share| room.down((room.width as f64 * share).round() as usize)).collect();
-            tried.push(room.down(room.most));
-            tried.sort_unstable();
-            tried.dedup();
+        for (cluster, tried) in clusters.iter().zip(trials) {
             let mut points = Vec::new();
-            for gone in tried.into_iter().filter(|&gone| gone > 0) {
+            for gone in tried {
                 let model = self.without(&self.cut(&[(cluster, gone)]), cx)?;
                 points.push((gone, (samples.divergence(&answers, &model)? - lost).max(0.0)));
             }
@@ -108,6 +111,25 @@ impl Bench<'_> {
         }
         Ok(curves)
     }
+}
+
+/// How many atoms of a cluster are taken away to measure what that costs.
+fn tried(room: &Room) -> Vec<usize> {
+    let mut tried: Vec<usize> =
+        SHARES.iter().map(|share| room.down((room.width as f64 * share).round() as usize)).collect();
+    tried.push(room.down(room.most));
+    tried.retain(|&gone| gone > 0);
+    tried.sort_unstable();
+    tried.dedup();
+    tried
+}
+
+/// Batches for so many runs over them, of a model that multiplies so much for each sample.
+fn affordable(model: &Model, runs: usize) -> usize {
+    let facts = Facts::of(&model.graph, &InferContext::default());
+    let sizes = Sizes::batch_of_one(&model.graph, &facts, BTreeMap::new());
+    let macs = cost::macs(&model.graph, &facts, &sizes).unwrap_or(0).saturating_mul(runs as u64);
+    usize::try_from(AFFORDABLE / macs.max(1)).unwrap_or(usize::MAX).max(LEAST)
 }
 
 /// Lets a layer whose inputs are partly gone make up for them, from what was seen of its inputs in the original: the means

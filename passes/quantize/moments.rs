@@ -78,7 +78,7 @@ impl Inputs {
     /// Takes in what another layer multiplies the same weight with.
     pub fn join(&mut self, other: &Self) {
         for (own, other) in self.groups.iter_mut().zip(&other.groups) {
-            own.squares += &other.squares;
+            own.squares.join(&other.squares);
             own.sums.iter_mut().zip(&other.sums).for_each(|(a, b)| *a += b);
             own.count += other.count;
         }

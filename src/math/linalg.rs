@@ -2,6 +2,8 @@
 
 use ndarray::{Array2, ArrayView2, Axis, s};
 
+use super::symmetric::{CHUNK, Symmetric};
+
 /// Columns that are eliminated together.
 const BLOCK: usize = 64;
 
@@ -9,7 +11,7 @@ const BLOCK: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Moments {
     /// `Σ xᵀx`.
-    pub squares: Array2<f64>,
+    pub squares: Symmetric,
     /// `Σ x`.
     pub sums: Vec<f64>,
     /// Rows that were added.
@@ -19,15 +21,14 @@ pub struct Moments {
 impl Moments {
     /// Of rows of this width, none yet.
     pub fn new(width: usize) -> Self {
-        Self { squares: Array2::zeros((width, width)), sums: vec![0.0; width], count: 0 }
+        Self { squares: Symmetric::new(width), sums: vec![0.0; width], count: 0 }
     }
 
     /// Adds rows.
     pub fn add(&mut self, rows: &ArrayView2<'_, f32>) {
         // Sums of a few hundred products are kept in f32, everything beyond in f64.
-        for block in rows.axis_chunks_iter(Axis(0), 256) {
-            let squares = block.t().dot(&block);
-            self.squares.zip_mut_with(&squares, |a, &b| *a += f64::from(b));
+        for block in rows.axis_chunks_iter(Axis(0), CHUNK) {
+            self.squares.add(&block);
             for row in block.outer_iter() {
                 self.sums.iter_mut().zip(row).for_each(|(a, &b)| *a += f64::from(b));
             }
@@ -44,7 +45,7 @@ impl Moments {
     pub fn products(&self, centred: bool) -> Array2<f64> {
         let count = self.count.max(1) as f64;
         let mean = self.mean();
-        let mut found = self.squares.mapv(|x| x / count);
+        let mut found = self.squares.divided(count);
         if centred {
             for (i, mut row) in found.outer_iter_mut().enumerate() {
                 row.iter_mut().zip(&mean).for_each(|(x, m)| *x -= mean[i] * m);

@@ -7,4 +7,5 @@ pub mod linalg;
 pub mod regression;
 pub mod saturation;
 pub mod spectrum;
+pub mod symmetric;
 pub mod zeros;

@@ -3,15 +3,13 @@
 use ndarray::{Array2, ArrayView2, Axis, s};
 
 use super::linalg::inverse_factor;
-
-/// Rows whose products are summed in f32 before they are added in f64.
-const CHUNK: usize = 256;
+use super::symmetric::{CHUNK, Symmetric};
 
 /// Sums over rows of inputs `x` and answers `y`.
 #[derive(Debug, Clone)]
 pub struct Regression {
     /// `Σ xᵀx`.
-    xx: Array2<f64>,
+    xx: Symmetric,
     /// `Σ xᵀy`.
     xy: Array2<f64>,
     x: Vec<f64>,
@@ -32,7 +30,7 @@ impl Regression {
     /// Of so many inputs and answers, without a row yet.
     pub fn new(inputs: usize, answers: usize) -> Self {
         Self {
-            xx: Array2::zeros((inputs, inputs)),
+            xx: Symmetric::new(inputs),
             xy: Array2::zeros((inputs, answers)),
             x: vec![0.0; inputs],
             y: vec![0.0; answers],
@@ -43,7 +41,7 @@ impl Regression {
     /// Adds rows: as many of inputs as of answers.
     pub fn add(&mut self, x: &ArrayView2<'_, f32>, y: &ArrayView2<'_, f32>) {
         for (x, y) in x.axis_chunks_iter(Axis(0), CHUNK).zip(y.axis_chunks_iter(Axis(0), CHUNK)) {
-            self.xx.zip_mut_with(&x.t().dot(&x), |a, &b| *a += f64::from(b));
+            self.xx.add(&x);
             self.xy.zip_mut_with(&x.t().dot(&y), |a, &b| *a += f64::from(b));
             for row in x.outer_iter() {
                 self.x.iter_mut().zip(row).for_each(|(a, &b)| *a += f64::from(b));
@@ -69,7 +67,7 @@ impl Regression {
         } else {
             (vec![0.0; self.x.len()], vec![0.0; self.y.len()])
         };
-        let mut xx = self.xx.mapv(|v| v / rows);
+        let mut xx = self.xx.divided(rows);
         let mut xy = self.xy.mapv(|v| v / rows);
         for (i, mx) in mean_x.iter().enumerate() {
             xx.row_mut(i).iter_mut().zip(&mean_x).for_each(|(v, m)| *v -= mx * m);
