@@ -6,9 +6,10 @@ pub use serde::{Deserialize, Serialize};
 pub use crate::analysis::channels::{self, Atom, Axis, Channels, Group, Heads, goes_by_group};
 pub use crate::analysis::cost::{self, Sizes, node_macs};
 pub use crate::analysis::{Facts, InferContext, node_products};
-pub use crate::calibrate::{Answers, Part, Samples, Tap, windows};
+pub use crate::calibrate::{Answers, Part, Samples, Tap, excerpt, windows};
 pub(crate) use crate::engine::random::Stream;
-pub use crate::engine::{EngineError, NodeCall};
+pub use crate::engine::timing::times;
+pub use crate::engine::{Engine, EngineError, NodeCall};
 pub use crate::ir::{
     AttrValue, Attrs, DType, Dim, Function, Graph, IrError, Model, Node, NodeId, OpName, OpsetId, Origin,
     QuantAnnotation, Slots, SparseTensor, TensorData, Value, ValueId, ValueType,

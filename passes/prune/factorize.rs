@@ -8,6 +8,7 @@ use super::channels::{Repair, Sharing};
 use super::cut::Cut;
 use super::price::{OPEN, Unit};
 use super::refit::refit;
+use super::stopwatch::Stopwatch;
 use super::target::{Target, Wish, targets};
 use super::{divisible, ranks};
 
@@ -60,6 +61,11 @@ pub struct Factorize {
     pub repair: Option<Repair>,
     /// The batches on which `scope: sensitivity` measures, at most.
     pub batches: u32,
+    /// Take a layer apart only where that is faster on the engine of the run (`--engine ort` or `--engine tract`): every layer
+    /// is timed alone, whole and taken apart, with the dims that the first sample shows of its input, or those of a batch of
+    /// one. Ranks that are not faster are out of the question, so that a layer may stay. What is measured differs between
+    /// machines, and a little between runs: **the same recipe need not give the same file any more**.
+    pub measure: bool,
     /// Accept a model in which nothing can be taken apart.
     pub allow_noop: bool,
 }
@@ -90,6 +96,7 @@ impl Default for Factorize {
             round_to: None,
             repair: None,
             batches: 256,
+            measure: false,
             allow_noop: false,
         }
     }
@@ -131,10 +138,25 @@ impl Pass for Factorize {
     fn run(&self, model: &mut Model, cx: &mut PassContext<'_>) -> anyhow::Result<Summary> {
         let goal = self.goal()?;
         let samples = self.samples(cx)?;
+        let engine = self.measure.then(|| cx.runtime()).transpose()?;
         let mut summary = Summary::default();
         let original = model.clone();
-        let targets = self.targets(model, goal, cx, samples, &mut summary)?;
-        let rungs = self.rungs(&targets, goal, (&original, samples), cx)?;
+        let mut targets = self.targets(model, goal, cx, samples, &mut summary)?;
+        let mut stopwatch = match engine {
+            Some(engine) => Some(Stopwatch::of(engine, &original, samples, &mut targets, &mut summary)?),
+            None => None,
+        };
+        let answers = self.answers(goal, &original, samples)?;
+        let rungs = loop {
+            if let Some((answers, samples)) = &answers {
+                targets.iter_mut().try_for_each(|target| target.judge(answers, &original, cx, samples))?;
+            }
+            let rungs = self.rungs(&targets, goal);
+            let Some(stopwatch) = &mut stopwatch else { break rungs };
+            if stopwatch.holds(&original, &mut targets, &rungs, &mut summary)? {
+                break rungs;
+            }
+        };
         if rungs.iter().all(|&rung| rung == 0) {
             ensure!(self.allow_noop, "{}", nothing(&summary, targets.len()));
         }
@@ -143,7 +165,8 @@ impl Pass for Factorize {
         let whole = targets.iter().map(|target| target.ladder.costs[0]).sum::<f64>();
         main_graph(model, cx, &mut |scope, _| {
             for &(target, rung) in &chosen {
-                target.tell(scope.graph, rung, samples.is_some(), &mut summary);
+                let share = stopwatch.as_ref().and_then(|stopwatch| stopwatch.share(target, rung));
+                target.tell(scope.graph, (rung, share), samples.is_some(), &mut summary);
                 target.place(scope, rung)?;
             }
             Ok(())
@@ -205,34 +228,32 @@ impl Factorize {
         Ok(found)
     }
 
-    /// How far every layer goes down.
-    fn rungs(
+    /// The answers of the original, where ranks are shared by what these lose.
+    fn answers<'s>(
         &self,
-        targets: &[Target],
         goal: Goal,
-        (original, samples): (&Model, Option<&Samples<'_>>),
-        cx: &mut PassContext<'_>,
-    ) -> anyhow::Result<Vec<usize>> {
+        original: &Model,
+        samples: Option<&'s Samples<'s>>,
+    ) -> anyhow::Result<Option<(Answers, &'s Samples<'s>)>> {
+        let shared =
+            matches!(goal, Goal::Keep(..)) && self.scope.is_none_or(|scope| scope == Sharing::Sensitivity);
+        let Some(samples) = samples.filter(|_| shared) else { return Ok(None) };
+        let part = if samples.count(Part::HeldOut) > 0 { Part::HeldOut } else { Part::Calibration };
+        Ok(Some((samples.answers_on(part, original, self.batches as usize)?, samples)))
+    }
+
+    /// How far every layer goes down.
+    fn rungs(&self, targets: &[Target], goal: Goal) -> Vec<usize> {
         let ladders: Vec<ranks::Ladder> = targets.iter().map(|target| target.ladder.clone()).collect();
         let keep = match goal {
-            Goal::Energy(share) => return Ok(ladders.iter().map(|l| l.losing(1.0 - share)).collect()),
+            Goal::Energy(share) => return ladders.iter().map(|l| l.losing(1.0 - share)).collect(),
             Goal::Keep(_, keep) => keep,
         };
-        let whole: f64 = ladders.iter().map(|ladder| ladder.costs[0]).sum();
-        let sharing =
-            self.scope.unwrap_or(if samples.is_some() { Sharing::Sensitivity } else { Sharing::Global });
-        Ok(match (sharing, samples) {
-            (Sharing::Uniform, _) => ranks::uniform(&ladders, keep * whole),
-            (Sharing::Sensitivity, Some(samples)) => {
-                let part = if samples.count(Part::HeldOut) > 0 { Part::HeldOut } else { Part::Calibration };
-                let answers = samples.answers_on(part, original, self.batches as usize)?;
-                let curves = (targets.iter())
-                    .map(|target| target.curve(&answers, original, cx, samples))
-                    .collect::<anyhow::Result<Vec<_>>>()?;
-                ranks::greedy(&ladders, keep * whole, &|at, rung| curves[at].at(rung))
-            }
-            _ => ranks::greedy(&ladders, keep * whole, &|at, rung| ladders[at].losses[rung]),
-        })
+        let target = keep * ladders.iter().map(|ladder| ladder.costs[0]).sum::<f64>();
+        match self.scope {
+            Some(Sharing::Uniform) => ranks::uniform(&ladders, target),
+            _ => ranks::greedy(&ladders, target, &|at, rung| targets[at].loss(rung)),
+        }
     }
 
     /// The samples, where they are used.

@@ -29,6 +29,9 @@ mod shares;
 mod sparse;
 mod splits;
 mod steady;
+mod stopwatch;
+#[cfg(test)]
+mod stopwatch_tests;
 mod surgeon;
 mod target;
 #[cfg(test)]

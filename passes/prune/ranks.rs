@@ -6,6 +6,8 @@ use super::forms::Choice;
 /// wrong.
 #[derive(Debug, Clone)]
 pub(super) struct Ladder {
+    /// Every choice with its cost, also those that are not worth having.
+    all: Vec<(f64, Choice)>,
     /// Without the whole layer.
     pub choices: Vec<Choice>,
     /// What each rung costs, the whole layer first.
@@ -16,19 +18,38 @@ pub(super) struct Ladder {
 
 impl Ladder {
     /// Of choices in any order, in some unit.
-    pub fn of(mut choices: Vec<Choice>, whole: f64, cost: impl Fn(&Choice) -> f64) -> Self {
-        choices.retain(|choice| choice.lost.is_finite() && cost(choice) < whole);
-        choices.sort_by(|a, b| cost(a).total_cmp(&cost(b)).then(a.lost.total_cmp(&b.lost)));
+    pub fn of(choices: Vec<Choice>, whole: f64, cost: impl Fn(&Choice) -> f64) -> Self {
+        let mut all: Vec<(f64, Choice)> = choices.into_iter().map(|choice| (cost(&choice), choice)).collect();
+        all.retain(|(cost, choice)| choice.lost.is_finite() && *cost < whole);
+        all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.lost.total_cmp(&b.1.lost)));
+        Self::built(all, whole)
+    }
+
+    fn built(all: Vec<(f64, Choice)>, whole: f64) -> Self {
         let mut least = f64::INFINITY;
-        choices.retain(|choice| {
+        let mut worth: Vec<&(f64, Choice)> = all.iter().collect();
+        worth.retain(|(_, choice)| {
             let better = choice.lost < least;
             least = least.min(choice.lost);
             better
         });
-        choices.reverse();
-        let costs = std::iter::once(whole).chain(choices.iter().map(&cost)).collect();
-        let losses = std::iter::once(0.0).chain(choices.iter().map(|choice| choice.lost)).collect();
-        Self { choices, costs, losses }
+        worth.reverse();
+        let costs = std::iter::once(whole).chain(worth.iter().map(|(cost, _)| *cost)).collect();
+        let losses = std::iter::once(0.0).chain(worth.iter().map(|(_, choice)| choice.lost)).collect();
+        let choices = worth.into_iter().map(|(_, choice)| choice.clone()).collect();
+        Self { all, choices, costs, losses }
+    }
+
+    /// Every choice, also those that are not worth having.
+    pub fn all(&self) -> impl Iterator<Item = &Choice> {
+        self.all.iter().map(|(_, choice)| choice)
+    }
+
+    /// Without some choices; what they kept from being worth having may be so then.
+    pub fn strike(&mut self, struck: impl Fn(&Choice) -> bool) {
+        let mut all = std::mem::take(&mut self.all);
+        all.retain(|(_, choice)| !struck(choice));
+        *self = Self::built(all, self.costs[0]);
     }
 
     /// The dearest rung that costs this at most, or the cheapest.

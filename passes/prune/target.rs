@@ -34,6 +34,8 @@ pub(super) struct Target {
     layer: Layer,
     parts: Parts,
     pub ladder: Ladder,
+    /// What the answers of the model lose by it alone, by rung, where that was measured.
+    curve: Option<Curve>,
 }
 
 /// Numbers of second moments that are held at once.
@@ -121,15 +123,52 @@ impl Target {
         // From here on only the mean is needed.
         parts.seen.iter_mut().for_each(|seen| seen.products = Array2::zeros((0, 0)));
         Skip::unless(!ladder.choices.is_empty(), "no smaller rank saves anything")?;
-        Ok(Self { layer: layer.clone(), parts, ladder })
+        Ok(Self { layer: layer.clone(), parts, ladder, curve: None })
     }
 
-    fn choice(&self, rung: usize) -> Option<&Choice> {
+    /// What it is at a rung; `None` for the whole layer.
+    pub fn choice(&self, rung: usize) -> Option<&Choice> {
         self.ladder.choices.get(rung.checked_sub(1)?)
     }
 
-    /// Says in the report what becomes of it. Its graph is that before.
-    pub fn tell(&self, graph: &Graph, rung: usize, measured: bool, summary: &mut Summary) {
+    pub fn node(&self) -> NodeId {
+        self.layer.node
+    }
+
+    /// The element type of what it multiplies.
+    pub fn dtype(&self, graph: &Graph) -> Option<DType> {
+        Some(graph.constant(self.layer.weight)?.dtype())
+    }
+
+    /// What it reads that is no constant.
+    pub fn reads(&self, graph: &Graph) -> Vec<ValueId> {
+        let inputs = graph.node_inputs(self.layer.node).into_iter().flatten();
+        inputs.filter(|&value| graph.constant(value).is_none()).collect()
+    }
+
+    /// Its nodes with that of its bias, and what they make.
+    pub fn nodes(&self, graph: &Graph) -> (Vec<NodeId>, ValueId) {
+        let Bias::After(add, ..) = self.layer.bias else {
+            return (vec![self.layer.node], self.layer.output);
+        };
+        (vec![self.layer.node, add], graph.node_output(add, 0).unwrap_or(self.layer.output))
+    }
+
+    /// Takes choices off the ladder.
+    pub fn strike(&mut self, struck: impl Fn(&Choice) -> bool) {
+        self.ladder.strike(struck);
+        self.curve = None;
+    }
+
+    /// Says in the report what becomes of it, and which share of its time it takes then, where that was timed. Its graph is
+    /// that before.
+    pub fn tell(
+        &self,
+        graph: &Graph,
+        (rung, share): (usize, Option<f64>),
+        measured: bool,
+        summary: &mut Summary,
+    ) {
         let Some(choice) = self.choice(rung) else {
             leave(summary, graph, self.layer.node, "what is asked for is met by the whole layer");
             return;
@@ -139,12 +178,17 @@ impl Target {
         let sqnr_db = measured.then(|| -10.0 * choice.lost.max(f64::MIN_POSITIVE).log10());
         let bytes_after = (choice.cost.params * each as f64) as u64;
         let ranks = choice.ranks.iter().map(|&rank| rank as u64).collect();
-        summary.layers.push(LayerReport { form: choice.name(), ranks, bytes_after, sqnr_db, ..known });
+        let note = share.map(|share| format!("it takes {share:.2} of its time"));
+        summary.layers.push(LayerReport { form: choice.name(), ranks, bytes_after, sqnr_db, note, ..known });
     }
 
     /// Puts the factors of a rung in the place of the layer.
     pub fn place(&self, scope: &mut Scope<'_>, rung: usize) -> anyhow::Result<()> {
-        let Some(choice) = self.choice(rung) else { return Ok(()) };
+        self.choice(rung).map_or(Ok(()), |choice| self.put(scope, choice))
+    }
+
+    /// Puts the factors of a choice in the place of the layer.
+    pub fn put(&self, scope: &mut Scope<'_>, choice: &Choice) -> anyhow::Result<()> {
         let factors = self.parts.factors(choice.form, &choice.ranks);
         // What the factors leave out of the mean, the bias gives back.
         let known = self.parts.seen.as_ref().filter(|_| self.layer.bias != Bias::None);
@@ -159,14 +203,17 @@ impl Target {
         place(ID, scope, &self.layer, &factors, None)
     }
 
-    /// What the answers of a model lose by it alone, by rung.
-    pub fn curve(
-        &self,
+    /// Measures what the answers of a model lose by it alone, unless that is known.
+    pub fn judge(
+        &mut self,
         answers: &Answers,
         model: &Model,
         cx: &mut PassContext<'_>,
         samples: &Samples<'_>,
-    ) -> anyhow::Result<Curve> {
+    ) -> anyhow::Result<()> {
+        if self.curve.is_some() {
+            return Ok(());
+        }
         let rungs = self.ladder.choices.len();
         let count = rungs.min(MEASURED);
         let mut points = Vec::new();
@@ -179,7 +226,13 @@ impl Target {
             placed?;
             points.push((rung, samples.divergence(answers, &changed)?));
         }
-        Ok(Curve::through(points))
+        self.curve = Some(Curve::through(points));
+        Ok(())
+    }
+
+    /// What is lost at a rung: of the answers of the model where that was measured, else of its own.
+    pub fn loss(&self, rung: usize) -> f64 {
+        self.curve.as_ref().map_or(self.ladder.losses[rung], |curve| curve.at(rung))
     }
 }
 

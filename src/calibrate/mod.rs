@@ -4,6 +4,7 @@
 //! its values of the group in the order of the samples. So memory is bounded by a group, and what is found does not
 //! depend on how many cores there are.
 
+mod excerpt;
 mod loss;
 mod noise;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use crate::engine::inputs::fed;
 use crate::engine::{Bindings, Engine, EngineError, Session};
 use crate::ir::{Graph, IrError, Model, TensorData, ValueId};
 
+pub use excerpt::excerpt;
 pub use loss::{Loss, OutputLoss};
 pub use noise::Answers;
 
@@ -159,6 +161,11 @@ impl<'a> Samples<'a> {
     pub fn telling(mut self, told: &'a Told<'a>) -> Self {
         self.told = Some(told);
         self
+    }
+
+    /// What runs models on them.
+    pub fn engine(&self) -> &'a dyn Engine {
+        self.engine
     }
 
     /// What the user should know about the samples.

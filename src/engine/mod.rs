@@ -10,6 +10,7 @@ pub(crate) mod kernels;
 #[cfg(feature = "ort")]
 pub mod ort;
 pub(crate) mod random;
+pub mod timing;
 #[cfg(feature = "tract")]
 pub mod tract;
 pub mod verify;
@@ -97,6 +98,11 @@ pub trait Engine: Send + Sync {
     /// [`EngineError::Unsupported`] where the engine lacks something that the model needs, [`EngineError::Failed`]
     /// where it gives up for another reason.
     fn prepare(&self, model: &Model, dims: &Bindings) -> Result<Box<dyn Session>, EngineError>;
+
+    /// Whether it is made to run models fast, so that its times say something.
+    fn is_runtime(&self) -> bool {
+        true
+    }
 }
 
 /// A model that is ready to run.
@@ -106,6 +112,16 @@ pub trait Session: Send {
     /// # Errors
     /// As [`Engine::prepare`].
     fn run(&self, inputs: &[TensorData]) -> Result<Vec<TensorData>, EngineError>;
+
+    /// Runs it, and says how many seconds that took.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    fn time(&self, inputs: &[TensorData]) -> Result<f64, EngineError> {
+        let start = std::time::Instant::now();
+        self.run(inputs)?;
+        Ok(start.elapsed().as_secs_f64())
+    }
 }
 
 /// The engine that verifies unless another is named.

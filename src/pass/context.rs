@@ -2,7 +2,7 @@
 
 use super::{Metrics, Profile};
 use crate::calibrate::{Part, Samples};
-use crate::engine::{EngineError, NodeCall, kernels};
+use crate::engine::{Engine, EngineError, NodeCall, kernels};
 use crate::ir::{Graph, Model, NodeId, OpName, TensorData};
 use crate::rewrite::{Names, Scope, Select, visit_graphs, with_main_graph};
 use crate::schema::Target;
@@ -73,6 +73,7 @@ pub struct PassContext<'a> {
     pub warnings: Vec<String>,
     pub(crate) names: Names,
     samples: Option<&'a Samples<'a>>,
+    engine: Option<&'a dyn Engine>,
     originals: Option<Originals<'a>>,
     metrics: &'a dyn Metrics,
     evaluate: &'a Evaluate<'a>,
@@ -94,6 +95,7 @@ impl<'a> PassContext<'a> {
             warnings: Vec::new(),
             names: Names::of(model),
             samples: None,
+            engine: None,
             originals: None,
             metrics: &(),
             evaluate,
@@ -110,6 +112,13 @@ impl<'a> PassContext<'a> {
     #[must_use]
     pub fn with_samples(mut self, samples: Option<&'a Samples<'a>>) -> Self {
         self.samples = samples;
+        self
+    }
+
+    /// The same with an engine to time models on; without, that of the samples does.
+    #[must_use]
+    pub fn with_engine(mut self, engine: Option<&'a dyn Engine>) -> Self {
+        self.engine = engine;
         self
     }
 
@@ -150,6 +159,24 @@ impl<'a> PassContext<'a> {
         self.samples.filter(|s| s.count(Part::Calibration) > 0).ok_or_else(|| {
             anyhow::anyhow!("it measures on samples, and there are none: give some with `--data FILE` or as `data: {{ calib: … }}` in the recipe")
         })
+    }
+
+    /// An engine whose times say something.
+    ///
+    /// # Errors
+    /// Where there is none, or one that is not made to be fast.
+    pub fn runtime(&self) -> anyhow::Result<&'a dyn Engine> {
+        let Some(engine) = self.engine.or_else(|| self.samples.map(Samples::engine)) else {
+            anyhow::bail!(
+                "it measures how long layers take, and there is no engine to run them: leave out `--no-verify`, or give samples with `--data FILE`"
+            );
+        };
+        anyhow::ensure!(
+            engine.is_runtime(),
+            "it measures how long layers take, and the times of the engine `{}` say nothing about a runtime: use `--engine ort` or `--engine tract`",
+            engine.name()
+        );
+        Ok(engine)
     }
 
     /// Whether the step may change these nodes together.

@@ -197,7 +197,8 @@ pub fn run(
     run.warnings.extend(samples.into_iter().flat_map(Samples::warnings).cloned());
     let metrics = Commands(&recipe.metrics);
     let originals = Some(Originals { read: &start, exact: &start });
-    let around = Around { samples, profile: recipe.profile.as_ref(), metrics: &metrics, originals };
+    let (engine, profile) = (options.engine, recipe.profile.as_ref());
+    let around = Around { samples, engine, profile, metrics: &metrics, originals };
     let before = budget::before(recipe, &metrics, original)?;
     let mut run_all = |steps: &[Step], model: &mut Model, run: &mut RunLog, one: &mut RunOne<'_>| {
         for step in steps {
@@ -283,6 +284,7 @@ fn check_opset(opset: i64) -> Result<(), PipelineError> {
 #[derive(Clone, Copy)]
 struct Around<'a> {
     samples: Option<&'a Samples<'a>>,
+    engine: Option<&'a dyn Engine>,
     profile: Option<&'a Profile>,
     metrics: &'a dyn Metrics,
     originals: Option<Originals<'a>>,
@@ -293,6 +295,7 @@ impl<'a> Around<'a> {
     fn context(&self, model: &Model) -> PassContext<'a> {
         let mut cx = PassContext::new(model, &fold::evaluate, &fold::covers)
             .with_samples(self.samples)
+            .with_engine(self.engine)
             .with_originals(self.originals)
             .with_metrics(self.metrics);
         cx.profile = self.profile.cloned().unwrap_or_default();

@@ -62,6 +62,10 @@ impl Engine for Interpreter {
         model.graph.order().map_err(|e| EngineError::Invalid(e.to_string()))?;
         Ok(Box::new(Prepared { model: Arc::new(model.clone()), dims: dims.clone(), engine: *self }))
     }
+
+    fn is_runtime(&self) -> bool {
+        false
+    }
 }
 
 struct Prepared {
