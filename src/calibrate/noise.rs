@@ -91,12 +91,11 @@ impl Samples<'_> {
     /// Runs a model on inputs, side by side.
     fn run_all(&self, model: &Model, inputs: &[&Tensors]) -> Result<Vec<Tensors>, CalibrateError> {
         let each = inputs.len().div_ceil(rayon::current_num_threads().max(1)).max(1);
-        let sessions: Vec<_> = (inputs.chunks(each))
-            .map(|part| Ok((self.engine.prepare(model, &self.bindings)?, part)))
-            .collect::<Result<_, CalibrateError>>()?;
-        let runs: Vec<Vec<Tensors>> = (sessions.into_par_iter())
-            .map(|(session, part)| part.iter().map(|inputs| Ok(session.run(inputs)?)).collect())
-            .collect::<Result<_, CalibrateError>>()?;
+        let run = |part: &[&Tensors]| {
+            let session = self.engine.prepare(model, &self.bindings)?;
+            part.iter().map(|inputs| Ok(session.run(inputs)?)).collect::<Result<_, CalibrateError>>()
+        };
+        let runs: Vec<Vec<Tensors>> = inputs.par_chunks(each).map(run).collect::<Result<_, _>>()?;
         Ok(runs.into_iter().flatten().collect())
     }
 }
