@@ -1,7 +1,9 @@
 //! Layers of full rank against the layers that they were made of.
 
+use ndarray::Array2;
+
 use super::factors::place;
-use super::forms::{Form, Geometry, Parts};
+use super::forms::{Choice, Form, Geometry, Parts};
 use super::layers::layers;
 use super::price::Open;
 use super::tests::{answers, model};
@@ -85,23 +87,58 @@ fn products_compute_the_same_in_both_layouts() {
     }
 }
 
+fn geometry(model: &Model) -> (Geometry, Array2<f64>) {
+    let facts = Facts::of(&model.graph, &InferContext::default());
+    let layer = &layers(&model.graph).unwrap()[0];
+    let open = Open::of(&model.graph, &facts);
+    let weights = layer.matrix(model.graph.constant(layer.weight).unwrap()).unwrap();
+    (Geometry::of(&model.graph, &facts, &open, layer).unwrap(), weights)
+}
+
+const STRIDED: &str = "g (float[1,6,9,8] x) => (float[1,5,5,8] y) <float[5,6,3,2] w> { y = Conv <strides = [2, 1], pads = [1, 1, 1, 0]> (x, w) }";
+const KERNELS: [Form; 4] = [Form::Answers, Form::Inputs, Form::Tucker, Form::Spatial];
+
 #[test]
 fn what_factors_cost_is_what_is_counted_of_the_model() {
-    let text = "g (float[1,6,9,8] x) => (float[1,5,5,8] y) <float[5,6,3,2] w> { y = Conv <strides = [2, 1], pads = [1, 1, 1, 0]> (x, w) }";
-    let original = model(text, 1);
-    for form in [Form::Answers, Form::Inputs, Form::Tucker, Form::Spatial] {
+    let product = "g (float[1,3,6] x) => (float[1,3,5] y) <float[6,5] w> { y = MatMul (x, w) }";
+    let all = KERNELS.map(|form| (STRIDED, form));
+    for (text, form) in all.into_iter().chain([(product, Form::Product)]) {
+        let original = model(text, 1);
         let (changed, ranks) = taken_apart(&original, form);
         let counted = |model: &Model| {
             let facts = Facts::of(&model.graph, &InferContext::default());
             let macs = crate::analysis::cost::macs(&model.graph, &facts, &Sizes::default()).unwrap();
             (macs as f64, crate::analysis::cost::parameters(&model.graph).count as f64)
         };
-        let facts = Facts::of(&original.graph, &InferContext::default());
-        let layer = &layers(&original.graph).unwrap()[0];
-        let open = Open::of(&original.graph, &facts);
-        let geometry = Geometry::of(&original.graph, &facts, &open, layer).unwrap();
-        let cost = geometry.cost(&form.looks(2), &ranks);
+        let (geometry, _) = geometry(&original);
+        let cost = geometry.cost(&form.looks(geometry.kernel.len()), &ranks);
         assert_eq!((cost.macs, cost.params), counted(&changed), "{form:?}");
         assert_eq!((geometry.whole().macs, geometry.whole().params), counted(&original));
     }
+}
+
+#[test]
+fn what_can_be_chosen_saves_products_and_weights() {
+    let text = STRIDED.replace("strides = [2, 1]", "strides = [3, 3]").replace("5,5,8", "5,3,3");
+    let (geometry, weights) = geometry(&model(&text, 1));
+    let whole = geometry.whole();
+    // A 1×1 before a kernel with strides looks at every place of the input.
+    let dear = geometry.cost(&Form::Inputs.looks(2), &[4]);
+    assert!(dear.macs > whole.macs && dear.params < whole.params, "{dear:?} {whole:?}");
+    let parts = Parts::of(weights, None, geometry, &KERNELS).unwrap();
+    let choices = parts.choices(1);
+    assert!(KERNELS.iter().all(|form| choices.iter().any(|choice| choice.form == *form)));
+    for Choice { form, ranks, cost, .. } in choices {
+        assert!(cost.macs < whole.macs && cost.params < whole.params, "{form:?} {ranks:?}");
+    }
+}
+
+#[test]
+fn the_rank_that_says_least_goes_first() {
+    let (geometry, mut weights) = geometry(&model(STRIDED, 1));
+    // The answers are nearly one; it reads all inputs.
+    weights.outer_iter_mut().skip(1).for_each(|mut row| row.mapv_inplace(|w| 1e-3 * w));
+    let parts = Parts::of(weights, None, geometry, &[Form::Tucker]).unwrap();
+    let ranks: Vec<Vec<usize>> = parts.choices(1).into_iter().map(|choice| choice.ranks).collect();
+    assert!(ranks.contains(&vec![4, 1]) && !ranks.contains(&vec![1, 4]), "{ranks:?}");
 }

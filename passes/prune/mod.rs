@@ -38,4 +38,6 @@ mod target;
 mod tests;
 mod thin;
 pub mod weights;
+#[cfg(test)]
+mod weights_tests;
 mod widths;

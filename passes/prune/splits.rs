@@ -185,4 +185,18 @@ mod tests {
             |(first, last): &(Array2<f64>, Array2<f64>)| error(&weights, &composed(first, last), Some(&seen));
         assert!(lost(&weighted) < 0.9 * lost(&plain), "{} {}", lost(&weighted), lost(&plain));
     }
+
+    #[test]
+    fn inputs_count_at_every_position() {
+        let weights = numbers(8, 8, "w");
+        // Only the second of two positions is ever seen, and there one input more than the others.
+        let power = |at: usize| if at % 2 == 0 { 1e-6 } else { [1.0, 1.0, 400.0, 1.0][at / 2] };
+        let products = Array2::from_diag(&(0..8).map(power).collect::<ndarray::Array1<f64>>());
+        let seen = Seen { products, mean: vec![0.0; 8] };
+        let lost = |known| {
+            let (first, last) = Split::of_inputs(&weights, known, 2).unwrap().parts(1);
+            error(&weights, &composed(&first, &last), Some(&seen))
+        };
+        assert!(lost(Some(&seen)) < 0.1 * lost(None), "{} {}", lost(Some(&seen)), lost(None));
+    }
 }
