@@ -318,6 +318,28 @@ mod tests {
     }
 
     #[test]
+    fn a_row_that_a_scale_of_zero_makes_of_a_large_filter_is_found() {
+        let numbers = |zero: &str| {
+            (0..128)
+                .map(|i| if i == 5 { zero.to_owned() } else { format!("{}", i + 1) })
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let text = format!(
+            "g (float[1,128,1,1] x) => (float[1,2,1,1] y) <float[128,128,1,1] w, float[128] s = {{{}}}, \
+             float[128] b = {{{}}}, float[128] m, float[128] var, float[2,128,1,1] v> \
+             {{ c = Conv (x, w) n = BatchNormalization (c, s, b, m, var) r = Relu (n) y = Conv (r, v) }}",
+            numbers("0"),
+            numbers("-1")
+        );
+        let mut model = model(&text, 1);
+        let mut cx = PassContext::with_kernels(&model);
+        crate::pass::run_set(&mut model, &[&crate::passes::fuse::conv_bn::FuseConvBn::default()], &mut cx)
+            .unwrap();
+        assert_eq!(exact(&mut model), 1);
+    }
+
+    #[test]
     fn a_look_at_weights_that_are_still_to_be_computed_computes_none() {
         let text = "g (float[2,160] x) => (float[2,160] y) <float[160,160] a, float[160,160] b> \
                     { s = Transpose (a) t = Transpose (b) p = MatMul (x, s) q = Relu (p) y = MatMul (q, t) }";
