@@ -88,7 +88,8 @@ impl Layer {
             let channel_of = layout.channels(weight.dims());
             weight.map_f64(|i, x| x * k[channel_of(i)])
         };
-        if self.weight.byte_len() < DEFER {
+        // Passes look for zeros in what a deferred tensor is computed from.
+        if self.weight.byte_len() < DEFER || scale.contains(&0.0) {
             return apply(&self.weight).ok_or_else(|| Skip::because("the weight is not floating point"));
         }
         let group = if let Layout::Transposed { group } = layout { group as u64 } else { 0 };

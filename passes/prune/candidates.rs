@@ -2,19 +2,8 @@
 
 use crate::prelude::*;
 
+use super::coded::{CODED, IN_BODY, is_coded, layers_in_bodies};
 use super::layers::Layer;
-
-/// Operators whose weights are integers.
-const ON_CODES: &[&str] = &[
-    "ConvInteger",
-    "MatMulInteger",
-    "MatMulIntegerToFloat",
-    "MatMulNBits",
-    "DynamicQuantizeMatMul",
-    "QGemm",
-    "QLinearConv",
-    "QLinearMatMul",
-];
 
 /// Why a weight stays that is sparse.
 pub(super) const SPARSE: &str = "its weight is stored sparsely already";
@@ -30,6 +19,7 @@ pub(super) fn candidates(
     let graph = &*scope.graph;
     let mut found = Vec::new();
     for id in graph.order()? {
+        (0..layers_in_bodies(graph.node(id))).for_each(|_| summary.skip(IN_BODY));
         let layer = look(graph, id, least).and_then(|layer| {
             Skip::unless(cx.may_change(graph, &[id]), "the step does not select it")?;
             Ok(layer)
@@ -67,12 +57,9 @@ pub(super) fn line(graph: &Graph, id: NodeId) -> LayerReport {
 
 fn look(graph: &Graph, id: NodeId, least: usize) -> Result<Layer, Skip> {
     let node = graph.node(id);
-    if ON_CODES.contains(&&*node.op.name) {
-        return Err(Skip::because("its weight is quantized"));
-    }
+    Skip::unless(!is_coded(graph, id), CODED)?;
     let known = ["Conv", "ConvTranspose", "Gemm", "MatMul"].iter().any(|op| node.is(op));
     let weight = graph.node_input(id, 1).filter(|_| known).ok_or_else(Skip::no_concern)?;
-    Skip::unless(!comes_from_codes(graph, weight), "its weight is quantized")?;
     Skip::unless(graph.value(weight).sparse.is_none(), SPARSE)?;
     let data = graph.constant(weight).ok_or_else(|| Skip::because("its weight is not constant"))?;
     Skip::unless(data.dtype().has_f64s(), "its weight is no float")?;
@@ -87,13 +74,4 @@ fn look(graph: &Graph, id: NodeId, least: usize) -> Result<Layer, Skip> {
     Skip::unless(finite, "its weight is not finite")?;
     Skip::unless(inputs >= least as u64, "its rows are shorter than a group of the pattern")?;
     Ok(layer)
-}
-
-/// Whether a value comes from a `DequantizeLinear`, through what arranges elements.
-fn comes_from_codes(graph: &Graph, value: ValueId) -> bool {
-    let Some((node, _)) = graph.producer(value) else { return false };
-    let is = |op: &str| graph.node(node).is(op);
-    let from = graph.node_input(node, 0);
-    is("DequantizeLinear") && from.is_some_and(|v| graph.constant(v).is_some())
-        || (is("Reshape") || is("Transpose")) && from.is_some_and(|v| comes_from_codes(graph, v))
 }

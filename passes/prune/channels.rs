@@ -29,7 +29,8 @@ use super::shared;
 /// that normalizations give) takes the place of what was measured, and only the channels that stay take over those that go.
 ///
 /// *Left alone:* channels of inputs and outputs, those over which something is normalized, and what operators without a
-/// formula see; the report says of every group that keeps its channels who freezes it. Bodies of control flow. `refit`
+/// formula see; layers whose weights are quantized, and what hangs together with them (prune first, then quantize); weights
+/// that are not finite. The report says of every group that keeps its channels who freezes it. Bodies of control flow. `refit`
 /// leaves `ConvTranspose`, weights that several layers share, and rows of more than 4608 numbers as they are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]

@@ -89,6 +89,7 @@ pub(super) fn makers(graph: &Graph, channels: &Channels, group: &Group) -> BTree
     nodes.filter(|&node| multiplies(graph.node(node))).collect()
 }
 
-fn multiplies(node: &Node) -> bool {
+/// Whether it is a layer, with a weight that it multiplies by.
+pub(super) fn multiplies(node: &Node) -> bool {
     ["Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"].iter().any(|op| node.is(op))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::prelude::*;
 
+use super::coded::{CODED, IN_BODY, is_coded, layers_in_bodies};
 use super::layers::{Layer, layers};
 
 const LAYERS: &[&str] = &["Conv", "Gemm", "MatMul"];
@@ -28,8 +29,7 @@ pub(super) fn divisible(
         if let Some(why) = why_not(graph, id).filter(|_| !known.contains(&id)) {
             leave(summary, graph, id, why);
         }
-        let bodies = graph.node(id).attrs.graphs().map(heavy).sum();
-        (0..bodies).for_each(|_| summary.skip("it is in a body of control flow"));
+        (0..layers_in_bodies(graph.node(id))).for_each(|_| summary.skip(IN_BODY));
     }
     Ok(found)
 }
@@ -70,31 +70,16 @@ fn stays(graph: &Graph, cx: &PassContext<'_>, layer: &Layer) -> Result<(), Skip>
 /// Why a node that is no layer with a float matrix is left alone, where one could ask.
 fn why_not(graph: &Graph, id: NodeId) -> Option<&'static str> {
     let node = graph.node(id);
-    let name = &*node.op.name;
-    if name.starts_with("QLinearConv") || name.starts_with("QLinearMatMul") || name == "QGemm" {
-        return Some("its weight is quantized");
-    }
-    if ["ConvInteger", "MatMulInteger", "MatMulNBits"].contains(&name) {
-        return Some("its weight is quantized");
+    if is_coded(graph, id) {
+        return Some(CODED);
     }
     if !LAYERS.iter().any(|op| node.is(op)) {
         return None;
     }
     let weight = graph.node_input(id, 1)?;
-    let maker = graph.producer(weight).map(|(maker, _)| maker);
-    if maker.is_some_and(|maker| graph.node(maker).is("DequantizeLinear")) {
-        return Some("its weight is quantized");
-    }
     if graph.constant(weight).is_none() {
         let product = node.is("MatMul") && graph.constant_input(id, 0).is_none();
         return if product { None } else { Some("its weight is not constant, or its first operand") };
     }
     Some("its weight is no matrix that plainly multiplies rows")
-}
-
-/// Layers in a body and in the bodies in it.
-fn heavy(body: &Graph) -> usize {
-    let own = |id: &NodeId| LAYERS.iter().any(|op| body.node(*id).is(op));
-    let inner: usize = body.nodes().flat_map(|id| body.node(id).attrs.graphs()).map(heavy).sum();
-    body.nodes().filter(own).count() + inner
 }

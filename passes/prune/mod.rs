@@ -4,6 +4,7 @@ mod adjust;
 mod candidates;
 pub mod channels;
 mod clusters;
+mod coded;
 mod cut;
 pub mod dead_channels;
 mod divisible;

@@ -1,13 +1,14 @@
 //! Which channels go in one round.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::ensure;
 
 use crate::prelude::*;
 
 use super::channels::{ID, PruneChannels, Repair, Sharing};
-use super::clusters::{Cluster, kept, makers};
+use super::clusters::{Cluster, kept, makers, multiplies};
+use super::coded::{CODED, IN_BODY, is_coded, layers_in_bodies};
 use super::cut::Cut;
 use super::merge::{Merge, expect};
 use super::price::{OPEN, Price, Unit};
@@ -55,6 +56,7 @@ impl Plan<'_> {
         let known = self.known(model, cx, summary)?;
         let Known { groups, readers, clusters, rooms, .. } = &known;
         if rooms.iter().all(|room| room.more(0).is_none() && room.down(0) == 0) {
+            clusters.iter().for_each(|_| summary.skip(NO_ROOM));
             return Ok(None);
         }
         let nobody = BTreeMap::new();
@@ -135,29 +137,67 @@ impl Plan<'_> {
     }
 }
 
+/// Why a group stays whose channels may go.
+const NO_ROOM: &str = "`round-to`, `min-channels` or `max-per-group` allow no fewer channels";
+
 /// The groups whose channels may go. The summary says who keeps the others.
 fn free(scope: &Scope<'_>, cx: &PassContext<'_>, channels: &Channels, summary: &mut Summary) -> Vec<Group> {
+    let graph = &*scope.graph;
+    let coded: BTreeSet<NodeId> = graph.nodes().filter(|&id| is_coded(graph, id)).collect();
+    coded.iter().for_each(|_| summary.skip(CODED));
+    let in_bodies: usize = graph.nodes().map(|id| layers_in_bodies(graph.node(id))).sum();
+    (0..in_bodies).for_each(|_| summary.skip(IN_BODY));
     let mut free = Vec::new();
     for group in &channels.groups {
-        let makers = makers(scope.graph, channels, group);
-        let (why, told) = if let Some(reason) = &group.frozen {
-            (reason.why, reason.label(scope.graph))
+        let makers = makers(graph, channels, group);
+        let why = if touches(graph, group, &coded) {
+            // The summary has them already, layer by layer.
+            CODED
+        } else if let Some(reason) = &group.frozen {
+            reason.why
         } else if makers.is_empty() {
-            let why = "no weight makes its channels";
-            (why, why.to_owned())
-        } else if !makers.iter().all(|&node| cx.may_change(scope.graph, &[node])) {
-            let why = "the step does not select it";
-            (why, why.to_owned())
+            "no weight makes its channels"
+        } else if !group.axes.iter().all(|axis| is_finite(graph, axis.value)) {
+            "its weight is not finite"
+        } else if !makers.iter().all(|&node| cx.may_change(graph, &[node])) {
+            "the step does not select it"
         } else {
             free.push(group.clone());
             continue;
         };
-        summary.skip(why);
+        if why != CODED {
+            summary.skip(why);
+        }
         if !makers.is_empty() {
-            summary.widths.push(kept(scope.graph, &makers, group, told));
+            let reason = group.frozen.filter(|reason| reason.why == why);
+            let told = reason.map_or_else(|| why.to_owned(), |reason| reason.label(graph));
+            summary.widths.push(kept(graph, &makers, group, told));
         }
     }
     free
+}
+
+/// Whether some of these nodes reads or makes channels of a group.
+fn touches(graph: &Graph, group: &Group, nodes: &BTreeSet<NodeId>) -> bool {
+    group.axes.iter().any(|axis| {
+        let readers = graph.uses(axis.value).into_iter().map(|(node, _)| node);
+        graph
+            .producer(axis.value)
+            .map(|(node, _)| node)
+            .into_iter()
+            .chain(readers)
+            .any(|n| nodes.contains(&n))
+    })
+}
+
+/// Whether a value is nothing that a layer multiplies by, or has neither NaN nor infinity.
+fn is_finite(graph: &Graph, value: ValueId) -> bool {
+    let Some(data) = graph.constant(value).filter(|data| data.dtype().has_f64s()) else { return true };
+    let mut finite = true;
+    if graph.uses(value).iter().any(|&(node, _)| multiplies(graph.node(node))) {
+        data.each_f64(|_, x| finite &= x.is_finite());
+    }
+    finite
 }
 
 impl PruneChannels {

@@ -72,6 +72,7 @@ impl Slices {
             let size = *data.dims().get(axis.axis)? as usize;
             let inner = data.dims()[axis.axis + 1..].iter().product::<u64>().max(1) as usize;
             let (mut first, mut same) = (vec![None; size], vec![true; size]);
+            let data = TensorData::new(data.dtype(), data.dims(), data.passing_bytes()?).ok()?;
             data.each_f64(|at, x| {
                 let at = at / inner % size;
                 let first = *first[at].get_or_insert(x + 0.0);

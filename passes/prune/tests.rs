@@ -266,7 +266,7 @@ fn remove_dead(text: &str, seed: u64) -> usize {
     })
     .unwrap();
     let mut removed = original.clone();
-    let summary = super::dead_channels::RemoveDeadChannels {}.run(&mut removed, &mut cx).unwrap();
+    let summary = super::dead_channels::RemoveDeadChannels::default().run(&mut removed, &mut cx).unwrap();
     for (wanted, got) in answers(&original, seed).iter().zip(&answers(&removed, seed)) {
         assert_eq!(wanted.len(), got.len());
         let scale = wanted.iter().fold(1e-3f64, |m, x| m.max(x.abs()));

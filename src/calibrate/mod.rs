@@ -91,10 +91,12 @@ pub enum CalibrateError {
     #[error("the model cannot be observed: {0}")]
     Graph(#[from] IrError),
     /// An observer refused what it saw.
-    #[error("sample {sample}: {what}")]
+    #[error("sample {sample}: `{value}`: {what}")]
     Observed {
         /// Counted from 0, in batches.
         sample: usize,
+        /// The value that it looked at.
+        value: String,
         /// What the observer said.
         what: String,
     },
@@ -222,6 +224,10 @@ impl<'a> Samples<'a> {
             .collect::<Result<_, _>>()?;
         let probes: Vec<_> = probes.into_iter().map(std::sync::Mutex::new).collect();
         let done = AtomicUsize::new(0);
+        let name = |place: usize| {
+            let value = taps.first().and_then(|tap| Some(tap.model.graph.value(*tap.values.get(place)?)));
+            value.map(|value| value.name.clone()).unwrap_or_default()
+        };
         for group in (0..all).step_by(workers) {
             let seen: Vec<Vec<Tensors>> = (probes.par_iter().take(all - group).enumerate())
                 .map(|(at, probes)| {
@@ -235,8 +241,11 @@ impl<'a> Samples<'a> {
             observers.par_iter_mut().enumerate().try_for_each(|(place, observer)| {
                 seen.iter().enumerate().try_for_each(|(at, values)| {
                     let values: Vec<&TensorData> = values.iter().map(|v| &v[place]).collect();
-                    see(observer, &values)
-                        .map_err(|what| CalibrateError::Observed { sample: group + at, what })
+                    see(observer, &values).map_err(|what| CalibrateError::Observed {
+                        sample: group + at,
+                        value: name(place),
+                        what,
+                    })
                 })
             })?;
         }

@@ -83,6 +83,12 @@ impl TensorData {
         matches!(&self.payload, Payload::Deferred(d) if d.done.get().is_none())
     }
 
+    /// What the elements are still to be computed from, in the end.
+    pub(crate) fn source(&self) -> Option<&Self> {
+        let Payload::Deferred(d) = &self.payload else { return None };
+        d.done.get().is_none().then(|| d.source.source().unwrap_or(&d.source))
+    }
+
     /// The elements, computed without being kept.
     pub(crate) fn passing_bytes(&self) -> Option<Bytes> {
         match &self.payload {

@@ -69,3 +69,33 @@ fn samples_that_do_not_fit_or_are_no_numbers_are_refused() {
         assert!(!stage.path("out.onnx").exists(), "{line}");
     }
 }
+
+#[test]
+fn where_nothing_can_go_it_says_why_and_fails() {
+    let stage = staged("channels: 0.5");
+    let line = stage.optimize(&RUN).fails(1);
+    assert!(line.contains("no channel can be removed ("), "{line}");
+    assert!(line.contains("`round-to`, `min-channels` or `max-per-group` allow no fewer channels"), "{line}");
+    assert!(!stage.path("out.onnx").exists());
+    let stage = staged("channels: 0.5, allow-noop: true");
+    let table = stage.optimize(&RUN).ok();
+    assert!(table.contains("keeps 1.000 of the channels, not 0.5"), "{table}");
+}
+
+#[test]
+fn a_target_that_would_empty_groups_leaves_a_channel_and_says_so() {
+    let stage = staged("macs: 0.0001, round-to: 1, max-per-group: 0.999, repair: none");
+    let table = stage.optimize(&RUN).ok();
+    assert!(table.contains("4 → 1"), "{table}");
+    assert!(table.contains("keeps 0.250 of the macs, not 0.0001: groups that are frozen"), "{table}");
+}
+
+#[test]
+fn selectors_that_select_nothing_are_refused() {
+    for options in ["only: [zzz]", "ignore: [zzz]", "groups: { zzz: 0.5 }"] {
+        let stage = staged(&format!("channels: 0.5, round-to: 1, {options}"));
+        let line = stage.optimize(&RUN).fails(1);
+        assert!(line.contains("`zzz`"), "{line}");
+        assert!(!stage.path("out.onnx").exists());
+    }
+}
