@@ -353,8 +353,11 @@ mod tests {
             let row = |at: usize, x: f64| if dead && at / 160 == 7 { 0.0 } else { x };
             let data = model.graph.constant(a).and_then(|data| data.map_f64(row)).unwrap();
             let mut cx = PassContext::new(&model, &fold::evaluate, &fold::covers);
-            main_graph(&mut model, &mut cx, &mut |scope, _| Ok(scope.set_constant_and_type(a, data.clone())))
-                .unwrap();
+            main_graph(&mut model, &mut cx, &mut |scope, _| {
+                scope.set_constant_and_type(a, data.clone());
+                Ok(())
+            })
+            .unwrap();
             crate::pass::run_set(
                 &mut model,
                 &[&crate::passes::fold::constants::FoldConstants::default()],

@@ -46,14 +46,15 @@ fn a_layer_sees_what_those_before_it_make_by_then() {
 #[test]
 fn layers_of_one_turn_are_not_mixed_up() {
     // More layers than turns, of two widths.
-    let (mut weights, mut nodes) = (Vec::new(), String::new());
+    let (mut weights, mut nodes) = (Vec::new(), Vec::new());
     for at in 0..26 {
         let (from, to) = if at % 2 == 0 { (4, 6) } else { (6, 4) };
         weights.push(format!("float[{from},{to}] w{at}"));
         let (input, output) = (format!("v{at}"), format!("v{}", at + 1));
-        nodes += &format!("{output} = MatMul ({}, w{at}) ", if at == 0 { "x" } else { &input });
+        nodes.push(format!("{output} = MatMul ({}, w{at})", if at == 0 { "x" } else { &input }));
     }
-    let text = format!("g (float[N,4] x) => (float[N,4] v26) <{}> {{ {nodes} }}", weights.join(", "));
+    let text =
+        format!("g (float[N,4] x) => (float[N,4] v26) <{}> {{ {} }}", weights.join(", "), nodes.join(" "));
     let original = model(&text, 3);
     let (result, forms) = pruned(&original, 4, &[], Some(Scoping::Uniform));
     assert_eq!(forms.len(), 26);

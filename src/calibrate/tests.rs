@@ -44,7 +44,7 @@ fn observers_see_inputs_and_inner_values_in_order() {
 }
 
 #[test]
-fn a_refusal_names_the_sample() {
+fn a_refusal_names_the_sample_and_the_value() {
     let model = crate::onnx::from_text(MODEL).unwrap().model;
     let engine = Interpreter::default();
     let batches: Vec<_> = (0..5u8).map(|i| batch(&[f32::from(i), 1.0])).collect();
@@ -54,7 +54,7 @@ fn a_refusal_names_the_sample() {
     let refused = samples.observe(tap, &mut [()], |(), t| {
         if t.to_f64s().unwrap()[0] == 3.0 { Err("three".to_owned()) } else { Ok(()) }
     });
-    assert_eq!(refused.unwrap_err().to_string(), "sample 3: three");
+    assert_eq!(refused.unwrap_err().to_string(), "sample 3: `x`: three");
 }
 
 #[test]
