@@ -18,7 +18,7 @@ impl Symmetric {
         Self { width, items: vec![0.0; width * (width + 1) / 2] }
     }
 
-    /// Adds the products of some rows, [`CHUNK`] at most.
+    /// Adds the products of some rows, which are summed in f32 first: a few hundred at most.
     pub fn add(&mut self, rows: &ArrayView2<'_, f32>) {
         let products = rows.t().dot(rows);
         let mut rest = &mut self.items[..];
