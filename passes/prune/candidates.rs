@@ -2,7 +2,7 @@
 
 use crate::prelude::*;
 
-use super::coded::{CODED, IN_BODY, is_coded, layers_in_bodies};
+use super::coded::{CODED, IN_BODY, LAYERS, is_coded, layers_in_bodies};
 use super::layers::Layer;
 
 /// Why a weight stays that is sparse.
@@ -58,7 +58,7 @@ pub(super) fn line(graph: &Graph, id: NodeId) -> LayerReport {
 fn look(graph: &Graph, id: NodeId, least: usize) -> Result<Layer, Skip> {
     let node = graph.node(id);
     Skip::unless(!is_coded(graph, id), CODED)?;
-    let known = ["Conv", "ConvTranspose", "Gemm", "MatMul"].iter().any(|op| node.is(op));
+    let known = LAYERS.iter().any(|op| node.is(op));
     let weight = graph.node_input(id, 1).filter(|_| known).ok_or_else(Skip::no_concern)?;
     Skip::unless(graph.value(weight).sparse.is_none(), SPARSE)?;
     let data = graph.constant(weight).ok_or_else(|| Skip::because("its weight is not constant"))?;

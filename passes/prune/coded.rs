@@ -3,7 +3,7 @@
 use crate::prelude::*;
 
 /// Operators with a weight.
-const LAYERS: &[&str] = &["Conv", "ConvTranspose", "Gemm", "MatMul"];
+pub(super) const LAYERS: &[&str] = &["Conv", "ConvTranspose", "Gemm", "MatMul"];
 
 /// Operators whose weights are integers.
 const ON_CODES: &[&str] = &[

@@ -221,7 +221,7 @@ impl Factorize {
         let step = self.round_to.unwrap_or(if multiple > 1 { multiple } else { 8 }) as usize;
         let unit = if let Goal::Keep(unit, _) = goal { unit } else { Unit::Macs };
         let (found, assumed) =
-            targets(model, layers, Wish { unit, conv: self.conv, step }, samples, summary)?;
+            targets(model, &layers, Wish { unit, conv: self.conv, step }, samples, summary)?;
         if assumed && unit == Unit::Macs {
             cx.warnings.push(format!("open dims are counted as {OPEN}"));
         }

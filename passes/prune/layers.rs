@@ -45,6 +45,26 @@ pub(super) fn layers(graph: &Graph) -> anyhow::Result<Vec<Layer>> {
     Ok(graph.order()?.into_iter().filter_map(|node| Layer::of(graph, node)).collect())
 }
 
+/// Neighbours that one run over the samples is for: so many at most, and few enough for the numbers that are kept of each to
+/// be held, but for one layer, which always is.
+pub(super) fn turns(
+    layers: &[Layer],
+    (most, held): (usize, usize),
+    numbers: impl Fn(&Layer) -> usize,
+) -> Vec<&[Layer]> {
+    let (mut turns, mut start, mut sum) = (Vec::new(), 0, 0usize);
+    for (at, layer) in layers.iter().enumerate() {
+        let more = numbers(layer);
+        if at > start && (at - start == most || sum.saturating_add(more) > held) {
+            turns.push(&layers[start..at]);
+            (start, sum) = (at, 0);
+        }
+        sum = sum.saturating_add(more);
+    }
+    turns.extend(layers.get(start..).filter(|rest| !rest.is_empty()));
+    turns
+}
+
 impl Layer {
     /// The layer that a node is.
     pub fn of(graph: &Graph, id: NodeId) -> Option<Self> {

@@ -7,7 +7,7 @@ use crate::prelude::windows::{Window, floats, spread};
 use crate::prelude::*;
 
 use super::cut::Cut;
-use super::layers::{Bias, Layer, layers};
+use super::layers::{Bias, Layer, layers, turns};
 
 /// The widest row that is fitted: beyond it the sums take too much memory and time.
 const WIDEST: usize = 4608;
@@ -162,7 +162,12 @@ pub(super) fn refit(
         Ok(())
     })?;
     let mut done = 0;
-    for part in turns(&pruned.graph, &all) {
+    let most = all.len().div_ceil(TURNS).max(1);
+    let numbers = |layer: &Layer| {
+        let width = layer.window(&pruned.graph).map_or(0, |window| window.width());
+        if width > WIDEST { 0 } else { width * width / 2 }
+    };
+    for part in turns(&all, (most, HELD), numbers) {
         let mut fitted: Vec<Fitted> = Vec::new();
         main_graph(&mut before.clone(), cx, &mut |scope, _| {
             let of = |layer: &Layer| {
@@ -188,24 +193,4 @@ pub(super) fn refit(
         })?;
     }
     Ok(done)
-}
-
-/// Layers that are fitted from one run over the samples: neighbours, few enough for their sums to be held.
-fn turns<'l>(graph: &Graph, layers: &'l [Layer]) -> Vec<&'l [Layer]> {
-    let most = layers.len().div_ceil(TURNS).max(1);
-    let numbers = |layer: &Layer| {
-        let width = layer.window(graph).map_or(0, |window| window.width());
-        if width > WIDEST { 0 } else { width * width / 2 }
-    };
-    let (mut turns, mut start, mut held) = (Vec::new(), 0, 0);
-    for (at, layer) in layers.iter().enumerate() {
-        let more = numbers(layer);
-        if at > start && (at - start == most || held + more > HELD) {
-            turns.push(&layers[start..at]);
-            (start, held) = (at, 0);
-        }
-        held += more;
-    }
-    turns.extend(layers.get(start..).filter(|rest| !rest.is_empty()));
-    turns
 }

@@ -8,7 +8,7 @@ use super::divisible::{entry, leave};
 use super::factorize::{ConvForm, ID};
 use super::factors::place;
 use super::forms::{Choice, Form, Geometry, Parts};
-use super::layers::{Bias, Layer};
+use super::layers::{Bias, Layer, turns};
 use super::price::{Open, Unit};
 use super::ranks::Ladder;
 use super::seen::{Reader, watch};
@@ -50,7 +50,7 @@ const MEASURED: usize = 5;
 /// The layers that some rank makes smaller, and whether sizes of open dims were made up. The summary has the others.
 pub(super) fn targets(
     model: &Model,
-    layers: Vec<Layer>,
+    layers: &[Layer],
     wish: Wish,
     samples: Option<&Samples<'_>>,
     summary: &mut Summary,
@@ -59,7 +59,11 @@ pub(super) fn targets(
     let facts = Facts::of(graph, &InferContext::default());
     let open = Open::of(graph, &facts);
     let mut found = Vec::new();
-    for turn in turns(graph, layers) {
+    let numbers = |layer: &Layer| {
+        let width = layer.window(graph).map_or(0, |window| window.width());
+        width.saturating_mul(width)
+    };
+    for turn in turns(layers, (usize::MAX, HELD), numbers) {
         let mut readers = match samples {
             Some(samples) => watch(model, turn.iter().cloned(), samples)?,
             None => Vec::new(),
@@ -67,31 +71,13 @@ pub(super) fn targets(
         for layer in turn {
             let reader = readers.iter().position(|reader| reader.layer.node == layer.node);
             let reader = reader.map(|at| readers.swap_remove(at));
-            match Target::of(graph, (&facts, &open), &layer, wish, reader) {
+            match Target::of(graph, (&facts, &open), layer, wish, reader) {
                 Ok(target) => found.push(target),
                 Err(skip) => leave(summary, graph, layer.node, &skip.0),
             }
         }
     }
     Ok((found, open.assumed))
-}
-
-/// Layers in so many turns that what is seen of those of one turn can be held.
-fn turns(graph: &Graph, layers: Vec<Layer>) -> Vec<Vec<Layer>> {
-    let mut turns: Vec<Vec<Layer>> = Vec::new();
-    let mut held = 0;
-    for layer in layers {
-        let width = layer.window(graph).map_or(0, |window| window.width());
-        let more = width.saturating_mul(width);
-        held += more;
-        if let Some(turn) = turns.last_mut().filter(|_| held <= HELD) {
-            turn.push(layer);
-        } else {
-            held = more;
-            turns.push(vec![layer]);
-        }
-    }
-    turns
 }
 
 impl Target {
