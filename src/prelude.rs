@@ -6,7 +6,7 @@ pub use serde::{Deserialize, Serialize};
 pub use crate::analysis::channels::{self, Atom, Axis, Channels, Group, Heads, goes_by_group};
 pub use crate::analysis::cost::{self, Sizes, node_macs};
 pub use crate::analysis::{Facts, InferContext, node_products};
-pub use crate::calibrate::{Answers, Part, Samples, Tap, excerpt, windows};
+pub use crate::calibrate::{Answers, Course, Part, Samples, Start, Tap, excerpt, windows};
 pub(crate) use crate::engine::random::Stream;
 pub use crate::engine::timing::times;
 pub use crate::engine::{Engine, EngineError, NodeCall};
@@ -17,9 +17,10 @@ pub use crate::ir::{
 pub use crate::math::compensate::{error_of, round_rows};
 pub use crate::math::descent;
 pub use crate::math::histogram::Histogram;
-pub use crate::math::linalg::{Moments, inverse_factor};
+pub use crate::math::linalg::{Moments, cholesky, inverse_factor, invert_lower};
 pub use crate::math::regression::{Fit, Regression};
 pub use crate::math::saturation;
+pub use crate::math::solve::{inverse, solve};
 pub use crate::math::spectrum;
 pub use crate::math::zeros::{Zeros, zero_compensated, zero_least};
 pub use crate::pass::{

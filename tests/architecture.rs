@@ -48,7 +48,7 @@ const WORDS: &[(&str, &[&str], &str)] = &[
     (r"\btract_\w+", &["src/engine/tract"], "tract is behind the engine"),
     (r"(^|[^:\w])ort::", &["src/engine/ort.rs", "src/engine/mod.rs"], "ort is behind the engine"),
     (r"(^|[^:\w])image::", &["src/data/images.rs"], "the decoder of images stays in one file"),
-    (r"\bfaer::", &["src/math/spectrum.rs"], "decompositions are behind one function"),
+    (r"\bfaer::", &["src/math/solve.rs", "src/math/spectrum.rs"], "decompositions are behind one function"),
     (r"\bprost(_types)?::", &["src/onnx"], "protobuf types stay in `onnx`"),
     (r"\bserde_saphyr\b", &["src/recipe/load.rs"], "the YAML reader stays in one file"),
     (r"\bclap::", &["src/main.rs", "src/cli"], "the library has no command line"),

@@ -277,7 +277,7 @@ impl Ranges {
                 data.each_f64(|_, x| *large |= half.overflows(x));
                 Ok(())
             };
-            match samples.observe(Tap { model, values }, &mut large, see) {
+            match samples.observe(Tap::of(model, values), &mut large, see) {
                 Ok(()) => ranges.large.extend(values.iter().zip(large).filter(|(_, l)| *l).map(|(v, _)| *v)),
                 Err(error) => failure = Some(error.to_string()),
             }

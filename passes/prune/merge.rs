@@ -107,8 +107,7 @@ impl Merge {
             product(kept[i], kept[j]) + if i == j { added } else { 0.0 }
         });
         let outer = Array2::from_shape_fn((kept.len(), lost.len()), |(i, j)| product(kept[i], lost[j]));
-        let factor = inverse_factor(&inner)?;
-        Some(factor.t().dot(&factor.dot(&outer)))
+        solve(&inner, &outer)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::ensure;
+use rayon::prelude::*;
 
 use crate::prelude::*;
 
@@ -110,7 +111,7 @@ impl Plan<'_> {
             _ => Vec::new(),
         };
         let graph = &model.graph;
-        let scores = groups.iter().map(|group| self.pass.score(graph, &channels, group, &readers));
+        let scores = groups.par_iter().map(|group| self.pass.score(graph, &channels, group, &readers));
         let clusters = Cluster::all(graph, &channels, &groups, &scores.collect::<Vec<_>>());
         let fixed = self.pass.fixed(graph, &clusters)?;
         let room = |(cluster, keep)| self.pass.room(cluster, keep, cx);

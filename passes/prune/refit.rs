@@ -8,6 +8,7 @@ use crate::prelude::*;
 
 use super::cut::Cut;
 use super::layers::{Bias, Layer, layers, turns};
+use super::sensitivity::needs;
 
 /// The widest row that is fitted: beyond it the sums take too much memory and time.
 const WIDEST: usize = 4608;
@@ -18,11 +19,20 @@ const ROWS_EACH: usize = 5;
 /// Rows that are taken even where a row has few numbers.
 const LEAST_ROWS: usize = 8192;
 
+/// Batches that are looked at where the rows of fewer would do.
+const LEAST_BATCHES: usize = 64;
+
+/// How many times the rows that are taken a batch has to have, for the places of one image say much the same.
+const ROOM: usize = 4;
+
 /// Layers are fitted one after the other, but in so many turns at most, so that the time does not grow with their square.
 const TURNS: usize = 24;
 
 /// Numbers of sums that are held at once, but for one layer, which always is.
 const HELD: usize = 16 << 20;
+
+/// Numbers of one model that are kept of all samples, so that what comes before is not run again.
+const KEPT: usize = 60 << 20;
 
 /// How strongly weights are held where they were, as a share of the mean power of an input.
 const RIDGE: f64 = 1e-3;
@@ -43,14 +53,7 @@ struct Fitted {
 
 impl Fitted {
     /// A layer of the pruned model; `None` where there is nothing to fit, or too much.
-    fn of(
-        pruned: &Graph,
-        before: &Graph,
-        facts: &Facts,
-        layer: Layer,
-        cut: &Cut,
-        batches: usize,
-    ) -> Option<Self> {
+    fn of(pruned: &Graph, before: &Graph, facts: &Facts, layer: Layer, cut: &Cut) -> Option<Self> {
         let window = layer.window(pruned)?;
         let (width, groups) = (window.width(), window.groups());
         // What a factor hands on to the next one, the original does not have.
@@ -66,8 +69,21 @@ impl Fitted {
         let outputs = weights.constant(layer.weight)?.dims()[layer.makes.0];
         let kept: Vec<usize> = cut.kept(axis, outputs).into_iter().map(|i| i as usize).collect();
         let sums = vec![Regression::new(width, kept.len() / groups); groups];
-        let wanted = (width * ROWS_EACH).max(LEAST_ROWS).div_ceil(batches.max(1)).max(1);
-        Some(Self { layer, window, kept, sums, wanted, batches: 0 })
+        Some(Self { layer, window, kept, sums, wanted: 0, batches: 0 })
+    }
+
+    /// The rows that are to be taken of all batches.
+    fn rows(&self) -> usize {
+        (self.window.width() * ROWS_EACH).max(LEAST_ROWS)
+    }
+
+    /// How many batches have so many rows, as far as its dims are known.
+    fn batches(&self, facts: &Facts) -> usize {
+        let channels = self.layer.output_axis(facts).map(|axis| axis.axis);
+        let shape = facts.shape(self.layer.output).unwrap_or_default().iter().enumerate();
+        let known = shape.filter(|(axis, _)| Some(*axis) != channels).filter_map(|(_, dim)| dim.known());
+        let places = usize::try_from(known.product::<i64>()).unwrap_or(0);
+        (self.rows() * ROOM).div_ceil(places.max(1)).max(LEAST_BATCHES)
     }
 
     /// Looks at the original's answer, and at the input of the pruned layer.
@@ -101,13 +117,13 @@ impl Fitted {
     }
 
     /// Puts the fitted weights into the pruned model. Whether there were any.
-    fn store(&self, scope: &mut Scope<'_>) -> anyhow::Result<bool> {
+    fn store(&mut self, scope: &mut Scope<'_>) -> anyhow::Result<bool> {
         let Some(data) = scope.graph.constant(self.layer.weight).cloned() else { return Ok(false) };
         let Some(mut matrix) = self.layer.matrix(&data) else { return Ok(false) };
         let biased = self.layer.bias != Bias::None;
         let each = self.kept.len() / self.sums.len();
         let mut bias = Vec::new();
-        for (group, sums) in self.sums.iter().enumerate() {
+        for (group, sums) in self.sums.iter_mut().enumerate() {
             let mut part = matrix.slice_mut(s![group * each..(group + 1) * each, ..]);
             let few = sums.rows() < 20 * self.window.width() as u64;
             let ridge = if few { RIDGE_FEW } else { RIDGE };
@@ -167,21 +183,30 @@ pub(super) fn refit(
         let width = layer.window(&pruned.graph).map_or(0, |window| window.width());
         if width > WIDEST { 0 } else { width * width / 2 }
     };
+    let mut starts = [samples.start(Part::Calibration), samples.start(Part::Calibration)];
+    let mut left = &all[..];
     for part in turns(&all, (most, HELD), numbers) {
-        let mut fitted: Vec<Fitted> = Vec::new();
+        let (mut fitted, mut count): (Vec<Fitted>, usize) = (Vec::new(), 0);
         main_graph(&mut before.clone(), cx, &mut |scope, _| {
-            let of = |layer: &Layer| {
-                Fitted::of(&pruned.graph, scope.graph, scope.facts, layer.clone(), cut, batches)
-            };
+            let of = |layer: &Layer| Fitted::of(&pruned.graph, scope.graph, scope.facts, layer.clone(), cut);
             fitted = part.iter().filter_map(of).collect();
+            count = fitted.iter().map(|layer| layer.batches(scope.facts)).max().unwrap_or(0).min(batches);
             Ok(())
         })?;
+        fitted.iter_mut().for_each(|layer| layer.wanted = layer.rows().div_ceil(count.max(1)).max(1));
+        for (start, model) in starts.iter_mut().zip([before, &*pruned]) {
+            move_on(start, model, left, samples)?;
+        }
+        left = &left[part.len()..];
         let answers: Vec<ValueId> = fitted.iter().map(|f| f.layer.output).collect();
         let inputs: Vec<ValueId> = fitted.iter().map(|f| f.layer.input).collect();
-        let taps = [Tap { model: before, values: &answers }, Tap { model: pruned, values: &inputs }];
-        samples.observe_all(&taps, &mut fitted, |fitted, seen| fitted.see(seen[0], seen[1]))?;
+        let taps = [
+            Tap { start: Some(&starts[0]), ..Tap::of(before, &answers) },
+            Tap { start: Some(&starts[1]), ..Tap::of(pruned, &inputs) },
+        ];
+        samples.few(count).observe_all(&taps, &mut fitted, |fitted, seen| fitted.see(seen[0], seen[1]))?;
         main_graph(pruned, cx, &mut |scope, cx| {
-            for layer in &fitted {
+            for layer in &mut fitted {
                 if layer.store(scope)? {
                     done += 1;
                 } else {
@@ -193,4 +218,18 @@ pub(super) fn refit(
         })?;
     }
     Ok(done)
+}
+
+/// Lets the runs of a model start at the first of some layers, where what is there of all samples can be held: what comes
+/// before stays as it is from now on.
+fn move_on(start: &mut Start, model: &Model, layers: &[Layer], samples: &Samples<'_>) -> anyhow::Result<()> {
+    let graph = &model.graph;
+    let course = Course::of(graph)?;
+    let made = layers.iter().map(|layer| layer.output).filter(|&value| graph.contains_value(value));
+    let place = made.filter_map(|value| course.place(graph.producer(value)?.0)).min();
+    let facts = Facts::of(graph, &InferContext::default());
+    if let Some(needs) = place.and_then(|place| needs(&course, graph, &facts, place)) {
+        samples.advance(start, (model, &needs), KEPT)?;
+    }
+    Ok(())
 }

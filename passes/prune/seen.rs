@@ -12,6 +12,10 @@ use super::layers::{Bias, Layer, layers};
 /// The widest row whose moments are kept.
 const WIDEST: usize = 4608;
 
+/// The widest row of a kernel of several cells that is looked at as a whole, where that is only to choose: beyond it all
+/// cells share the moments of the channels.
+const WIDEST_WHOLE: usize = 1152;
+
 /// Rows that are taken for every number of a row, over all samples.
 const ROWS_EACH: usize = 4;
 
@@ -26,8 +30,10 @@ pub(super) struct Reader {
     pub layer: Layer,
     /// How many neighbours of a row belong to one input channel.
     pub each: usize,
-    /// Its weights: a row for every output channel.
+    /// Its weights: a row for every output channel, or for every cell of the kernel of every output channel.
     pub weights: Array2<f64>,
+    /// How many rows of the weights belong to one output channel.
+    cells: usize,
     window: Window,
     moments: Vec<Moments>,
     wanted: usize,
@@ -35,17 +41,20 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    fn of(graph: &Graph, layer: Layer, batches: usize) -> Option<Self> {
+    /// A layer of a graph, seen on so many batches; its rows in cells where they are wider than that.
+    fn of(graph: &Graph, layer: Layer, batches: usize, whole: usize) -> Option<Self> {
         let data = graph.constant(layer.weight)?;
         let window = layer.window(graph)?;
-        let (width, each) = (window.width(), layer.each(data));
+        let (width, each) = (window.width(), layer.each(data).max(1));
         let weights = layer.matrix(data)?;
-        if width == 0 || width > WIDEST || weights.ncols() != width {
+        let cells = if width > whole { each } else { 1 };
+        if width == 0 || width / cells > WIDEST || weights.ncols() != width {
             return None;
         }
+        let (width, weights) = (width / cells, in_cells(&weights.view(), cells));
         let moments = vec![Moments::new(width); window.groups()];
-        let wanted = (width * ROWS_EACH).max(LEAST_ROWS).div_ceil(batches.max(1)).max(1);
-        Some(Self { layer, each, weights, window, moments, wanted, batches: 0 })
+        let wanted = (width * ROWS_EACH).max(LEAST_ROWS).div_ceil(batches.max(1) * cells).max(1);
+        Some(Self { layer, each: each / cells, weights, cells, window, moments, wanted, batches: 0 })
     }
 
     fn see(&mut self, tensor: &TensorData) -> Result<(), String> {
@@ -59,11 +68,25 @@ impl Reader {
         let width = self.window.width();
         for (group, moments) in self.moments.iter_mut().enumerate() {
             let rows = self.window.rows((&items, tensor.dims()), group, taken.clone());
-            if let Ok(rows) = ArrayView2::from_shape((rows.len() / width, width), &rows) {
+            let Ok(rows) = ArrayView2::from_shape((rows.len() / width, width), &rows) else { continue };
+            if self.cells == 1 {
                 moments.add(&rows);
+            } else {
+                moments.add(&in_cells(&rows, self.cells).view());
             }
         }
         Ok(())
+    }
+
+    /// How many output channels it has.
+    pub fn outputs(&self) -> usize {
+        self.weights.nrows() / self.cells
+    }
+
+    /// Rows of weights, and a number for each, as those of output channels.
+    pub fn by_output(&self, weights: &Array2<f64>, numbers: &[f64]) -> (Array2<f64>, Vec<f64>) {
+        let sums = numbers.chunks(self.cells).map(|cells| cells.iter().sum()).collect();
+        (out_of_cells(weights, self.cells), sums)
     }
 
     /// Groups of channels.
@@ -99,7 +122,8 @@ pub(super) fn observe(
     groups: &[Group],
     samples: &Samples<'_>,
 ) -> anyhow::Result<BTreeMap<ValueId, Reader>> {
-    let readers = watch(model, summing(&model.graph, channels, groups)?.into_iter(), samples)?;
+    let layers = summing(&model.graph, channels, groups)?.into_iter();
+    let readers = look(model, layers, samples, WIDEST_WHOLE)?;
     Ok(readers.into_iter().map(|reader| (reader.layer.weight, reader)).collect())
 }
 
@@ -121,12 +145,49 @@ pub(super) fn watch(
     layers: impl Iterator<Item = Layer>,
     samples: &Samples<'_>,
 ) -> anyhow::Result<Vec<Reader>> {
+    look(model, layers, samples, usize::MAX)
+}
+
+fn look(
+    model: &Model,
+    layers: impl Iterator<Item = Layer>,
+    samples: &Samples<'_>,
+    whole: usize,
+) -> anyhow::Result<Vec<Reader>> {
     let batches = samples.count(Part::Calibration);
     let mut readers: Vec<Reader> =
-        layers.filter_map(|layer| Reader::of(&model.graph, layer, batches)).collect();
+        layers.filter_map(|layer| Reader::of(&model.graph, layer, batches, whole)).collect();
     let values: Vec<ValueId> = readers.iter().map(|reader| reader.layer.input).collect();
     if !readers.is_empty() {
-        samples.observe(Tap { model, values: &values }, &mut readers, Reader::see)?;
+        samples.observe(Tap::of(model, &values), &mut readers, Reader::see)?;
     }
     Ok(readers)
+}
+
+/// Rows of numbers, channel by channel and each cell by cell, as a row for every cell.
+fn in_cells<T: Copy>(rows: &ArrayView2<'_, T>, cells: usize) -> Array2<T> {
+    let width = rows.ncols() / cells;
+    Array2::from_shape_fn((rows.nrows() * cells, width), |(row, at)| {
+        rows[[row / cells, at * cells + row % cells]]
+    })
+}
+
+/// The inverse of [`in_cells`].
+fn out_of_cells(rows: &Array2<f64>, cells: usize) -> Array2<f64> {
+    let shape = (rows.nrows() / cells, rows.ncols() * cells);
+    Array2::from_shape_fn(shape, |(row, at)| rows[[row * cells + at % cells, at / cells]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_in_cells_are_the_same_rows() {
+        let rows = Array2::from_shape_fn((2, 6), |(r, c)| (r * 6 + c) as f64);
+        let cells = in_cells(&rows.view(), 3);
+        assert_eq!(cells.dim(), (6, 2));
+        assert_eq!(cells.row(1).to_vec(), [1.0, 4.0], "the second cell of both channels");
+        assert_eq!(out_of_cells(&cells, 3), rows);
+    }
 }

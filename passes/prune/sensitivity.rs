@@ -1,6 +1,6 @@
 //! How much the answers of a model change when single clusters lose channels, and their readers make up for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::{Array2, Axis as Dim, s};
 
@@ -13,14 +13,20 @@ use super::merge::Merge;
 use super::seen::Reader;
 use super::widths::Room;
 
-/// The shares of a cluster that are tried.
+/// The shares of a cluster that are tried, besides the most that may go.
 const SHARES: [f64; 6] = [0.1, 0.2, 0.35, 0.5, 0.65, 0.8];
+
+/// The same of a model that takes long.
+const FEW_SHARES: [f64; 3] = [0.15, 0.35, 0.6];
 
 /// Multiply-accumulates that measuring may take for batches of one sample: minutes, where a large model has many groups.
 const AFFORDABLE: u64 = 8_000_000_000_000;
 
 /// Batches that are measured on all the same.
 const LEAST: usize = 8;
+
+/// Batches below which fewer shares are tried instead.
+const ENOUGH: usize = 32;
 
 /// What the answers lose, by how many atoms of a cluster are gone: points of a curve that never falls.
 #[derive(Debug, Clone)]
@@ -96,27 +102,61 @@ impl Bench<'_> {
         (samples, batches): (&Samples<'_>, usize),
     ) -> anyhow::Result<Vec<Curve>> {
         let part = if samples.count(Part::HeldOut) > 0 { Part::HeldOut } else { Part::Calibration };
-        let trials: Vec<Vec<usize>> = rooms.iter().map(tried).collect();
-        let runs = trials.iter().map(Vec::len).sum();
-        let answers = samples.answers_on(part, original, batches.min(affordable(original, runs)))?;
+        let macs = macs_of(original);
+        let try_all = |shares: &[f64]| -> (Vec<Vec<usize>>, usize) {
+            let trials: Vec<Vec<usize>> = rooms.iter().map(|room| tried(room, shares)).collect();
+            let runs = trials.iter().map(|tried| tried.len() as u64).sum::<u64>();
+            let affordable = AFFORDABLE / macs.saturating_mul(runs).max(1);
+            (trials, usize::try_from(affordable).unwrap_or(usize::MAX))
+        };
+        let (mut trials, mut affordable) = try_all(&SHARES);
+        if affordable < ENOUGH {
+            (trials, affordable) = try_all(&FEW_SHARES);
+        }
+        let mut answers = samples.answers_on(part, original, batches.min(affordable.max(LEAST)))?;
         let lost = samples.divergence(&answers, self.before)?;
-        let mut curves = Vec::new();
-        for (cluster, tried) in clusters.iter().zip(trials) {
-            let mut points = Vec::new();
-            for gone in tried {
-                let model = self.without(&self.cut(&[(cluster, gone)]), cx)?;
-                points.push((gone, (samples.divergence(&answers, &model)? - lost).max(0.0)));
+        let facts = Facts::of(&self.before.graph, &InferContext::default());
+        let course = Course::of(&self.before.graph)?;
+        let mut places: Vec<(usize, usize)> =
+            clusters.iter().enumerate().map(|(at, cluster)| (self.first(&course, cluster), at)).collect();
+        places.sort_unstable();
+        let mut curves = vec![Curve::through([]); clusters.len()];
+        for (place, at) in places {
+            if let Some(needs) = needs(&course, &self.before.graph, &facts, place) {
+                samples.skip_to(&mut answers, self.before, &needs)?;
             }
-            curves.push(Curve::through(points));
+            let model = |&gone| self.without(&self.cut(&[(&clusters[at], gone)]), cx);
+            let models = trials[at].iter().map(model).collect::<anyhow::Result<Vec<_>>>()?;
+            let found = samples.divergences(&answers, &models)?;
+            let points = trials[at].iter().zip(found).map(|(&gone, found)| (gone, (found - lost).max(0.0)));
+            curves[at] = Curve::through(points);
         }
         Ok(curves)
     }
+
+    /// The place of the first node that a cut of a cluster has to do with.
+    fn first(&self, course: &Course, cluster: &Cluster) -> usize {
+        let graph = &self.before.graph;
+        let groups: BTreeSet<usize> = cluster.order.iter().map(|&(group, ..)| group).collect();
+        let values = groups.into_iter().flat_map(|group| &self.groups[group].axes).map(|axis| axis.value);
+        let nodes = values.flat_map(|value| match graph.producer(value) {
+            Some((node, _)) => vec![node],
+            None => graph.uses(value).into_iter().map(|(node, _)| node).collect(),
+        });
+        nodes.filter_map(|node| course.place(node)).min().unwrap_or(0)
+    }
+}
+
+/// What a model has to be given to run from a place on; `None` where that is more than tensors.
+pub(super) fn needs(course: &Course, graph: &Graph, facts: &Facts, place: usize) -> Option<Vec<ValueId>> {
+    let needs = course.needs(graph, place);
+    needs.iter().all(|&value| facts.dtype(value).is_some()).then_some(needs)
 }
 
 /// How many atoms of a cluster are taken away to measure what that costs.
-fn tried(room: &Room) -> Vec<usize> {
+fn tried(room: &Room, shares: &[f64]) -> Vec<usize> {
     let mut tried: Vec<usize> =
-        SHARES.iter().map(|share| room.down((room.width as f64 * share).round() as usize)).collect();
+        shares.iter().map(|share| room.down((room.width as f64 * share).round() as usize)).collect();
     tried.push(room.down(room.most));
     tried.retain(|&gone| gone > 0);
     tried.sort_unstable();
@@ -124,55 +164,58 @@ fn tried(room: &Room) -> Vec<usize> {
     tried
 }
 
-/// Batches for so many runs over them, of a model that multiplies so much for each sample.
-fn affordable(model: &Model, runs: usize) -> usize {
+/// What a model multiplies for each sample.
+fn macs_of(model: &Model) -> u64 {
     let facts = Facts::of(&model.graph, &InferContext::default());
     let sizes = Sizes::batch_of_one(&model.graph, &facts, BTreeMap::new());
-    let macs = cost::macs(&model.graph, &facts, &sizes).unwrap_or(0).saturating_mul(runs as u64);
-    usize::try_from(AFFORDABLE / macs.max(1)).unwrap_or(usize::MAX).max(LEAST)
+    cost::macs(&model.graph, &facts, &sizes).unwrap_or(0)
 }
 
 /// Lets a layer whose inputs are partly gone make up for them, from what was seen of its inputs in the original: the means
 /// of what is gone go to the bias, and the weights of what is left become those of least squares.
 fn fill_in(scope: &mut Scope<'_>, cut: &Cut, reader: &Reader, repair: Repair) -> anyhow::Result<()> {
     let layer = &reader.layer;
-    let gone = cut.gone(Axis { value: layer.weight, axis: layer.sums });
-    let Some(data) = scope.graph.constant(layer.weight).cloned().filter(|_| !gone.is_empty()) else {
+    let axis = Axis { value: layer.weight, axis: layer.sums };
+    let Some(data) = scope.graph.constant(layer.weight).cloned().filter(|_| !cut.gone(axis).is_empty())
+    else {
         return Ok(());
     };
     let inputs = (reader.weights.ncols() / reader.each.max(1)) as u64;
-    let kept: Vec<usize> = cut
-        .kept(Axis { value: layer.weight, axis: layer.sums }, inputs)
-        .into_iter()
+    let kept: Vec<usize> = (cut.kept(axis, inputs).into_iter())
         .flat_map(|i| i as usize * reader.each..(i as usize + 1) * reader.each)
         .collect();
-    let outputs = reader.weights.nrows();
-    let rows = cut.kept(Axis { value: layer.weight, axis: layer.makes.0 }, outputs as u64);
-    let each = outputs / reader.groups();
-    let (mut made, mut shift) = (Array2::zeros((outputs, kept.len())), vec![0.0; outputs]);
-    for group in 0..reader.groups() {
-        let products = reader.products(group);
-        let weights = reader.weights.slice(s![group * each..(group + 1) * each, ..]);
-        let new = if repair == Repair::Refit {
-            let inner = products.select(Dim(0), &kept).select(Dim(1), &kept);
-            let Some(factor) = inverse_factor(&inner) else { return Ok(()) };
-            weights.dot(&products.select(Dim(1), &kept)).dot(&factor.t()).dot(&factor)
-        } else {
-            weights.select(Dim(1), &kept)
-        };
-        let mean = reader.mean(group);
-        for row in 0..each {
-            let full: f64 = weights.row(row).iter().zip(&mean).map(|(w, m)| w * m).sum();
-            let left: f64 = new.row(row).iter().zip(&kept).map(|(w, &at)| w * mean[at]).sum();
-            shift[group * each + row] = full - left;
-        }
-        made.slice_mut(s![group * each..(group + 1) * each, ..]).assign(&new);
-    }
+    let Some((made, shift)) = filled(reader, &kept, repair) else { return Ok(()) };
+    let rows = cut.kept(Axis { value: layer.weight, axis: layer.makes.0 }, reader.outputs() as u64);
     let rows: Vec<usize> = rows.into_iter().map(|row| row as usize).collect();
     let Some(tensor) = layer.tensor(&made.select(Dim(0), &rows), &data) else { return Ok(()) };
     scope.set_constant_and_type(layer.weight, tensor);
     let shift: Vec<f64> = rows.iter().map(|&row| shift[row]).collect();
     layer.add(scope, &shift, data.dtype())
+}
+
+/// The weights of the columns that are kept, and what is added to every output channel. `None` where the inputs leave them
+/// open.
+fn filled(reader: &Reader, kept: &[usize], repair: Repair) -> Option<(Array2<f64>, Vec<f64>)> {
+    let rows = reader.weights.nrows();
+    let each = rows / reader.groups();
+    let (mut made, mut shift) = (Array2::zeros((rows, kept.len())), vec![0.0; rows]);
+    for group in 0..reader.groups() {
+        let weights = reader.weights.slice(s![group * each..(group + 1) * each, ..]);
+        let new = if repair == Repair::Refit {
+            let products = reader.products(group).select(Dim(1), kept);
+            solve(&products.select(Dim(0), kept), &products.t().dot(&weights.t()))?.reversed_axes()
+        } else {
+            weights.select(Dim(1), kept)
+        };
+        let mean = reader.mean(group);
+        for row in 0..each {
+            let full: f64 = weights.row(row).iter().zip(&mean).map(|(w, m)| w * m).sum();
+            let left: f64 = new.row(row).iter().zip(kept).map(|(w, &at)| w * mean[at]).sum();
+            shift[group * each + row] = full - left;
+        }
+        made.slice_mut(s![group * each..(group + 1) * each, ..]).assign(&new);
+    }
+    Some(reader.by_output(&made, &shift))
 }
 
 #[cfg(test)]

@@ -42,14 +42,18 @@ impl<'e> Stopwatch<'e> {
         let dims = dims(model, &read, samples)?;
         let mut alone = BTreeMap::new();
         for target in &*targets {
-            let input = |value: ValueId| Some((value, target.dtype(graph)?, dims.get(&value)?.clone()));
+            let ty = |value: ValueId| {
+                let dims = dims.get(&value)?.iter().map(|&d| Dim::Known(d));
+                Some(ValueType::tensor(target.dtype(graph)?, dims))
+            };
+            let input = |value: ValueId| Some((value, ty(value)?));
             let inputs: Option<Vec<_>> = target.reads(graph).into_iter().map(input).collect();
             let Some(inputs) = inputs else {
                 leave(summary, graph, target.node(), OPEN);
                 continue;
             };
             let (nodes, output) = target.nodes(graph);
-            alone.insert(target.node(), excerpt(model, &nodes, &inputs, output)?);
+            alone.insert(target.node(), excerpt(model, &nodes.into_iter().collect(), &inputs, &[output])?);
         }
         targets.retain(|target| alone.contains_key(&target.node()));
         Ok(Self { engine, alone, shares: BTreeMap::new() })
@@ -136,7 +140,7 @@ fn dims(
 ) -> anyhow::Result<BTreeMap<ValueId, Vec<u64>>> {
     if let Some(samples) = samples {
         let mut seen: Vec<Vec<u64>> = vec![Vec::new(); values.len()];
-        samples.few(1).observe(Tap { model, values }, &mut seen, |dims, tensor| {
+        samples.few(1).observe(Tap::of(model, values), &mut seen, |dims, tensor| {
             *dims = tensor.dims().to_vec();
             Ok(())
         })?;

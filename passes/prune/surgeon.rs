@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, Axis as Dim, s};
 
 use crate::prelude::*;
@@ -11,6 +12,7 @@ use super::seen::Reader;
 
 /// One matrix of weights, with the inverse of the moments of its inputs.
 struct Side {
+    /// `[inputs, outputs]`.
     weights: Array2<f64>,
     inverse: Array2<f64>,
     /// The columns of every atom.
@@ -44,8 +46,7 @@ pub(super) fn order(group: &Group, readers: &BTreeMap<ValueId, Reader>, most: us
             let weights = reader.weights.slice(s![number * rows..(number + 1) * rows, ..]).to_owned();
             let products = reader.products(number);
             let power = (&weights * &weights.dot(&products)).sum().max(f64::MIN_POSITIVE);
-            let factor = inverse_factor(&products)?;
-            let inverse = factor.t().dot(&factor);
+            let (inverse, weights) = (inverse(&products)?, weights.t().as_standard_layout().into_owned());
             sides.push(Side { weights, inverse, columns: columns.clone(), power });
         }
     }
@@ -76,50 +77,59 @@ fn run(mut sides: Vec<Side>, count: usize, most: usize) -> Order {
             .collect();
         costs.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let batch = (left.len() / 64).max(1).min(most - found.atoms.len()).min(left.len() - 1);
-        for &(_, atom) in costs.iter().take(batch) {
-            // What went before in this batch has changed the cost.
-            total += sides.iter().map(|side| side.cost(atom)).sum::<f64>();
-            sides.iter_mut().for_each(|side| side.remove(atom));
-            found.atoms.push(atom);
-            found.lost.push(total);
-            left.retain(|&other| other != atom);
+        let gone: Vec<usize> = costs.iter().take(batch).map(|&(_, atom)| atom).collect();
+        let mut lost = vec![0.0; batch];
+        for side in &mut sides {
+            lost.iter_mut().zip(side.remove(&gone)).for_each(|(sum, lost)| *sum += lost);
         }
+        for lost in lost {
+            total += lost;
+            found.lost.push(total);
+        }
+        found.atoms.extend(&gone);
+        left.retain(|atom| !gone.contains(atom));
     }
     found.atoms.extend(left);
     found
 }
 
 impl Side {
-    /// The block of the inverse at the columns of an atom, inverted.
-    fn block(&self, atom: usize) -> Option<Array2<f64>> {
-        let columns = &self.columns[atom];
-        let block = self.inverse.select(Dim(0), columns).select(Dim(1), columns);
-        let factor = inverse_factor(&block)?;
-        Some(factor.t().dot(&factor))
-    }
-
     /// What it costs to remove an atom: `Σ w·(H⁻¹)⁻¹·wᵀ` over its columns, by the power of the answers.
     fn cost(&self, atom: usize) -> f64 {
-        let Some(block) = self.block(atom) else { return f64::INFINITY };
-        let weights = self.weights.select(Dim(1), &self.columns[atom]);
-        (&weights * &weights.dot(&block)).sum() / self.power
+        let columns = &self.columns[atom];
+        if let [column] = columns[..] {
+            let weights = self.weights.row(column);
+            return weights.dot(&weights) / self.inverse[[column, column]] / self.power;
+        }
+        let block = self.inverse.select(Dim(0), columns).select(Dim(1), columns);
+        let Some(block) = inverse(&block) else { return f64::INFINITY };
+        let weights = self.weights.select(Dim(0), columns);
+        (&weights * &block.dot(&weights)).sum() / self.power
     }
 
-    /// Removes an atom; the other weights make up for it, and the inverse forgets it.
-    fn remove(&mut self, atom: usize) {
-        let Some(block) = self.block(atom) else { return };
-        let columns = &self.columns[atom];
-        let rows = self.inverse.select(Dim(0), columns);
-        let weights = self.weights.select(Dim(1), columns);
-        self.weights -= &weights.dot(&block).dot(&rows);
-        let update = rows.t().dot(&block.dot(&rows));
-        self.inverse -= &update;
-        for &column in columns {
-            self.weights.column_mut(column).fill(0.0);
+    /// Removes atoms one after the other; the other weights make up for them, and the inverse forgets them. What each of
+    /// them costs when those before it are gone.
+    ///
+    /// With `B` their columns and `L·Lᵀ` the block of the inverse there, `L⁻¹` takes the columns one by one: what is left
+    /// of each when those before it are gone. So the costs are the squares of `w·L⁻ᵀ`, and one product of matrices updates
+    /// everything.
+    fn remove(&mut self, atoms: &[usize]) -> Vec<f64> {
+        let columns: Vec<usize> = atoms.iter().flat_map(|&atom| self.columns[atom].iter().copied()).collect();
+        let rows = self.inverse.select(Dim(0), &columns);
+        let Some(root) = cholesky(rows.select(Dim(1), &columns)) else { return vec![0.0; atoms.len()] };
+        let back = invert_lower(&root);
+        let (moved, rows) = (back.dot(&self.weights.select(Dim(0), &columns)), back.dot(&rows));
+        general_mat_mul(-1.0, &rows.t(), &moved, 1.0, &mut self.weights);
+        general_mat_mul(-1.0, &rows.t(), &rows, 1.0, &mut self.inverse);
+        for &column in &columns {
+            self.weights.row_mut(column).fill(0.0);
             self.inverse.row_mut(column).fill(0.0);
             self.inverse.column_mut(column).fill(0.0);
             self.inverse[[column, column]] = 1.0;
         }
+        let squares = moved.rows().into_iter().map(|row| row.dot(&row) / self.power);
+        let mut squares = squares.collect::<Vec<f64>>().into_iter();
+        atoms.iter().map(|&atom| squares.by_ref().take(self.columns[atom].len()).sum()).collect()
     }
 }
 
@@ -171,6 +181,7 @@ mod tests {
         let weights = Array2::from_shape_vec((2, 4), vec![1.0, 1.0, 1.0, 1.0, 2.0, -1.0, 1.0, 1.0]).unwrap();
         let power = (&weights * &weights.dot(&products)).sum();
         let columns = (0..4).map(|i| vec![i]).collect();
+        let weights = weights.reversed_axes();
         vec![Side { weights, inverse: factor.t().dot(&factor), columns, power }]
     }
 
@@ -188,21 +199,36 @@ mod tests {
     }
 
     #[test]
+    fn atoms_that_go_together_cost_what_they_cost_one_by_one() {
+        let (mut together, mut alone) = (sides().remove(0), sides().remove(0));
+        let lost = together.remove(&[1, 3]);
+        let first = alone.cost(1);
+        alone.remove(&[1]);
+        let second = alone.cost(3);
+        alone.remove(&[3]);
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-9 * (1.0 + b.abs());
+        assert!(near(lost[0], first) && near(lost[1], second), "{lost:?} {first} {second}");
+        let pairs =
+            together.inverse.iter().zip(&alone.inverse).chain(together.weights.iter().zip(&alone.weights));
+        assert!(pairs.into_iter().all(|(&a, &b)| near(a, b)));
+    }
+
+    #[test]
     fn updated_weights_are_those_of_least_squares() {
         let mut all = sides();
         let side = &mut all[0];
         let before = side.weights.clone();
         let factor = inverse_factor(&side.inverse).unwrap();
         let products = factor.t().dot(&factor);
-        side.remove(1);
+        side.remove(&[1]);
         // The kept columns of the solution of the normal equations.
         let kept = [0, 2, 3];
         let inner = products.select(Dim(0), &kept).select(Dim(1), &kept);
         let factor = inverse_factor(&inner).unwrap();
-        let wanted = before.dot(&products.select(Dim(1), &kept)).dot(&factor.t().dot(&factor));
+        let wanted = before.t().dot(&products.select(Dim(1), &kept)).dot(&factor.t().dot(&factor));
         for (at, &column) in kept.iter().enumerate() {
             for row in 0..2 {
-                assert!((side.weights[[row, column]] - wanted[[row, at]]).abs() < 1e-6);
+                assert!((side.weights[[column, row]] - wanted[[row, at]]).abs() < 1e-6);
             }
         }
     }

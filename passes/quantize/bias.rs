@@ -148,7 +148,7 @@ fn measure<'l>(
 ) -> anyhow::Result<Vec<Vec<f64>>> {
     let (values, mut sums): (Vec<_>, Vec<_>) = layers.map(|l| (value(l), Sums::new(l.axis))).unzip();
     if !values.is_empty() {
-        samples.observe(Tap { model, values: &values }, &mut sums, Sums::see)?;
+        samples.observe(Tap::of(model, &values), &mut sums, Sums::see)?;
     }
     Ok(sums.iter().map(Sums::means).collect())
 }

@@ -154,7 +154,7 @@ fn look(
     };
     let old: Vec<ValueId> = pairs.iter().map(|p| p.before).chain(ranges.iter().map(|r| r.value)).collect();
     let new: Vec<ValueId> = pairs.iter().map(|p| p.after).chain(ranges.iter().map(|_| any)).collect();
-    let taps = [Tap { model: before, values: &old }, Tap { model: after, values: &new }];
+    let taps = [Tap::of(before, &old), Tap::of(after, &new)];
     samples.few(ENOUGH).observe_all(&taps, &mut judges, Judge::see)?;
     let (mut ratios, mut shares) = (Vec::new(), Vec::new());
     for judge in judges {

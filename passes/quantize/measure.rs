@@ -137,7 +137,7 @@ impl Ranges {
                 observers.push(Observer::Moments(key(weight), inputs));
             }
         }
-        samples.observe(Tap { model, values: &values }, &mut observers, Observer::see)?;
+        samples.observe(Tap::of(model, &values), &mut observers, Observer::see)?;
         let (mut seen, mut inputs) = (BTreeMap::new(), BTreeMap::<Key, Inputs>::new());
         for (observer, value) in observers.into_iter().zip(values) {
             match observer {

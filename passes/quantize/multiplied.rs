@@ -34,7 +34,7 @@ pub(super) fn observe(model: &Model, sites: &[Site], samples: &Samples<'_>) -> a
         }
     }
     let see = |inputs: &mut Inputs, seen: &TensorData| inputs.see(seen);
-    samples.observe(Tap { model, values: &values }, &mut observers, see)?;
+    samples.observe(Tap::of(model, &values), &mut observers, see)?;
     Ok(nodes.into_iter().zip(observers).filter(|(_, inputs)| !inputs.is_empty()).collect())
 }
 

@@ -144,7 +144,7 @@ fn observe(model: &Model, spans: &[Span], samples: &Samples<'_>) -> anyhow::Resu
     let known: Known = ways.map(|way| (way.value, Seen::new(Some(way.axis), Calibrator::MinMax))).collect();
     let (values, mut seen): (Vec<ValueId>, Vec<Seen>) = known.into_iter().unzip();
     if !values.is_empty() {
-        samples.observe(Tap { model, values: &values }, &mut seen, Seen::see)?;
+        samples.observe(Tap::of(model, &values), &mut seen, Seen::see)?;
     }
     Ok(values.into_iter().zip(seen).collect())
 }

@@ -7,6 +7,7 @@
 mod excerpt;
 mod loss;
 mod noise;
+mod start;
 #[cfg(test)]
 mod tests;
 pub mod windows;
@@ -17,13 +18,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use crate::data::{DataError, Dataset};
-use crate::engine::inputs::fed;
 use crate::engine::{Bindings, Engine, EngineError, Session};
 use crate::ir::{Graph, IrError, Model, TensorData, ValueId};
 
 pub use excerpt::excerpt;
 pub use loss::{Loss, OutputLoss};
 pub use noise::Answers;
+pub use start::{Course, Start};
 
 /// The tensors of one run.
 type Tensors = Vec<TensorData>;
@@ -109,6 +110,15 @@ pub struct Tap<'m> {
     pub model: &'m Model,
     /// One value for every observer.
     pub values: &'m [ValueId],
+    /// Where the runs start; from what the model is fed, where none is given.
+    pub start: Option<&'m Start>,
+}
+
+impl<'m> Tap<'m> {
+    /// Of a model that runs as a whole.
+    pub fn of(model: &'m Model, values: &'m [ValueId]) -> Self {
+        Self { model, values, start: None }
+    }
 }
 
 impl<'a> Samples<'a> {
@@ -219,9 +229,10 @@ impl<'a> Samples<'a> {
         let all = self.calibration.len();
         // The models of a batch run side by side too: what is held at once stays that of a core each.
         let workers = (rayon::current_num_threads() / taps.len().max(1)).clamp(1, all.max(1));
-        let probes: Vec<Vec<Probe>> = (0..workers)
-            .map(|_| taps.iter().map(|tap| self.probe(tap)).collect::<Result<_, CalibrateError>>())
-            .collect::<Result<_, _>>()?;
+        let mut probes: Vec<_> = (0..workers).map(|_| Vec::new()).collect();
+        for tap in taps {
+            probes.iter_mut().zip(self.probes(tap, workers)?).for_each(|(all, probe)| all.push(probe));
+        }
         let probes: Vec<_> = probes.into_iter().map(std::sync::Mutex::new).collect();
         let done = AtomicUsize::new(0);
         let name = |place: usize| {
@@ -231,9 +242,12 @@ impl<'a> Samples<'a> {
         for group in (0..all).step_by(workers) {
             let seen: Vec<Vec<Tensors>> = (probes.par_iter().take(all - group).enumerate())
                 .map(|(at, probes)| {
-                    let inputs = self.calibration.get(group + at)?;
                     let mut probes = probes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    let seen = probes.par_iter_mut().map(|probe| Ok(probe.run(&inputs)?)).collect();
+                    let run = |(probe, tap): (&mut Probe, &Tap<'_>)| {
+                        let batches = tap.start.map_or(&self.calibration, |start| &start.batches);
+                        Ok(probe.run(&batches.get(group + at)?)?)
+                    };
+                    let seen = probes.par_iter_mut().zip(taps).map(run).collect();
                     self.tell(done.fetch_add(1, Ordering::Relaxed) + 1, all);
                     seen
                 })
@@ -252,13 +266,30 @@ impl<'a> Samples<'a> {
         Ok(())
     }
 
+    /// The same for so many threads.
+    fn probes(&self, tap: &Tap<'_>, count: usize) -> Result<Vec<Probe>, CalibrateError> {
+        let first = self.probe(tap)?;
+        let forked: Option<Vec<Probe>> = (1..count).map(|_| first.fork()).collect();
+        let mut all = match forked {
+            Some(forked) => forked,
+            None => (1..count).into_par_iter().map(|_| self.probe(tap)).collect::<Result<_, _>>()?,
+        };
+        all.push(first);
+        Ok(all)
+    }
+
     fn probe(&self, tap: &Tap<'_>) -> Result<Probe, CalibrateError> {
-        let mut model = tap.model.clone();
+        let fed;
+        let start = if let Some(start) = tap.start {
+            start
+        } else {
+            fed = Start::fed(Batches::Held(Vec::new()));
+            &fed
+        };
         let mut outputs: Vec<ValueId> = Vec::new();
-        let fed: Vec<ValueId> = fed(&model.graph).collect();
         let places = (tap.values.iter())
             .map(|value| {
-                if let Some(input) = fed.iter().position(|v| v == value) {
+                if let Some(input) = start.place(tap.model, *value) {
                     return Place::Input(input);
                 }
                 let known = outputs.iter().position(|v| v == value);
@@ -268,13 +299,13 @@ impl<'a> Samples<'a> {
                 }))
             })
             .collect();
-        if outputs.is_empty() {
-            outputs = model.graph.outputs().to_vec();
-        }
-        model.graph.set_outputs(outputs);
-        drop_unneeded(&mut model.graph)?;
-        model.check()?;
-        Ok(Probe { session: self.engine.prepare(&model, &self.bindings)?, places })
+        let session = if outputs.is_empty() {
+            None
+        } else {
+            let model = start.tail(tap.model, &outputs)?;
+            Some(self.engine.prepare_fast(&model, &self.bindings)?)
+        };
+        Ok(Probe { session, places })
     }
 }
 
@@ -298,14 +329,26 @@ enum Place {
 }
 
 struct Probe {
-    session: Box<dyn Session>,
+    /// None where there is nothing to compute.
+    session: Option<Box<dyn Session>>,
     places: Vec<Place>,
 }
 
 impl Probe {
+    fn fork(&self) -> Option<Self> {
+        let session = match &self.session {
+            Some(session) => Some(session.fork()?),
+            None => None,
+        };
+        Some(Self { session, places: self.places.clone() })
+    }
+
     /// The values that are looked at, one for every observer.
     fn run(&self, inputs: &[TensorData]) -> Result<Tensors, EngineError> {
-        let answers = self.session.run(inputs)?;
+        let answers = match &self.session {
+            Some(session) => session.run(inputs)?,
+            None => Vec::new(),
+        };
         let find = |place: &Place| match *place {
             Place::Input(at) => inputs.get(at),
             Place::Output(at) => answers.get(at),

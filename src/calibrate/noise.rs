@@ -3,12 +3,14 @@
 use rayon::prelude::*;
 
 use super::loss::numbers;
-use super::{CalibrateError, Part, Samples, Tensors};
-use crate::ir::{Model, TensorData};
+use super::{Batches, CalibrateError, Part, Probe, Samples, Start, Tap, Tensors};
+use crate::ir::{Model, TensorData, ValueId};
 
 /// The answers of a model on its first samples, to compare those of others with.
 pub struct Answers {
-    runs: Vec<(Tensors, Tensors)>,
+    /// Where other models run from.
+    start: Start,
+    runs: Vec<Tensors>,
     /// The power of every output.
     signal: Vec<f64>,
 }
@@ -17,6 +19,23 @@ impl Answers {
     /// How many batches were run.
     pub fn batches(&self) -> usize {
         self.runs.len()
+    }
+
+    /// See [`Samples::divergence`].
+    fn divergence(&self, found: &[Tensors]) -> f64 {
+        let mut total = 0.0;
+        for (output, &signal) in self.signal.iter().enumerate() {
+            let pairs = || self.runs.iter().zip(found).map(|(a, b)| (&a[output], &b[output]));
+            let scores = pairs().all(|(a, _)| a.rank() == 2 && a.dims().last().is_some_and(|&n| n > 1));
+            let rows: u64 = pairs().map(|(a, _)| a.dims().first().copied().unwrap_or(0)).sum();
+            total += if scores {
+                pairs().map(|(a, b)| relative_entropy(a, b)).sum::<f64>() / rows.max(1) as f64
+            } else {
+                let noise: f64 = pairs().map(|(a, b)| power(a, Some(b))).sum();
+                if signal > 0.0 { noise / signal } else { noise }
+            };
+        }
+        total
     }
 }
 
@@ -39,12 +58,27 @@ impl Samples<'_> {
         let inputs: Vec<Tensors> = (batches.par_iter())
             .map(|&at| Ok(part.get(at)?.into_owned()))
             .collect::<Result<_, CalibrateError>>()?;
-        let found = self.run_all(model, &inputs.iter().collect::<Vec<_>>())?;
+        let start = Start::fed(Batches::Held(inputs));
+        let runs = self.run_all(model, &start)?;
         let mut signal = vec![0.0; model.graph.outputs().len()];
-        for answers in &found {
+        for answers in &runs {
             signal.iter_mut().zip(answers).for_each(|(sum, a)| *sum += power(a, None));
         }
-        Ok(Answers { runs: inputs.into_iter().zip(found).collect(), signal })
+        Ok(Answers { start, runs, signal })
+    }
+
+    /// Lets the models that are compared start from values of a model, which they all have as it has them: what comes
+    /// before is not run again.
+    ///
+    /// # Errors
+    /// Where the engine cannot run the model.
+    pub fn skip_to(
+        &self,
+        answers: &mut Answers,
+        model: &Model,
+        values: &[ValueId],
+    ) -> Result<(), CalibrateError> {
+        self.advance(&mut answers.start, (model, values), usize::MAX).map(drop)
     }
 
     /// The power of the error of every output of another model, as a share of the power of the output.
@@ -52,10 +86,9 @@ impl Samples<'_> {
     /// # Errors
     /// Where the engine cannot run the model.
     pub fn noise(&self, wanted: &Answers, model: &Model) -> Result<Vec<f64>, CalibrateError> {
-        let inputs: Vec<&Tensors> = wanted.runs.iter().map(|(inputs, _)| inputs).collect();
-        let found = self.run_all(model, &inputs)?;
+        let found = self.run_all(model, &wanted.start)?;
         let mut noise = vec![0.0; wanted.signal.len()];
-        for ((_, wanted), found) in wanted.runs.iter().zip(&found) {
+        for (wanted, found) in wanted.runs.iter().zip(&found) {
             let pairs = wanted.iter().zip(found);
             noise.iter_mut().zip(pairs).for_each(|(sum, (a, b))| *sum += power(a, Some(b)));
         }
@@ -71,31 +104,37 @@ impl Samples<'_> {
     /// # Errors
     /// Where the engine cannot run the model.
     pub fn divergence(&self, wanted: &Answers, model: &Model) -> Result<f64, CalibrateError> {
-        let inputs: Vec<&Tensors> = wanted.runs.iter().map(|(inputs, _)| inputs).collect();
-        let found = self.run_all(model, &inputs)?;
-        let mut total = 0.0;
-        for (output, &signal) in wanted.signal.iter().enumerate() {
-            let pairs = || wanted.runs.iter().zip(&found).map(|((_, a), b)| (&a[output], &b[output]));
-            let scores = pairs().all(|(a, _)| a.rank() == 2 && a.dims().last().is_some_and(|&n| n > 1));
-            let rows: u64 = pairs().map(|(a, _)| a.dims().first().copied().unwrap_or(0)).sum();
-            total += if scores {
-                pairs().map(|(a, b)| relative_entropy(a, b)).sum::<f64>() / rows.max(1) as f64
-            } else {
-                let noise: f64 = pairs().map(|(a, b)| power(a, Some(b))).sum();
-                if signal > 0.0 { noise / signal } else { noise }
-            };
-        }
-        Ok(total)
+        Ok(wanted.divergence(&self.run_all(model, &wanted.start)?))
     }
 
-    /// Runs a model on inputs, side by side.
-    fn run_all(&self, model: &Model, inputs: &[&Tensors]) -> Result<Vec<Tensors>, CalibrateError> {
-        let each = inputs.len().div_ceil(rayon::current_num_threads().max(1)).max(1);
-        let run = |part: &[&Tensors]| {
-            let session = self.engine.prepare(model, &self.bindings)?;
-            part.iter().map(|inputs| Ok(session.run(inputs)?)).collect::<Result<_, CalibrateError>>()
+    /// The same for several models, side by side.
+    ///
+    /// # Errors
+    /// Where the engine cannot run one of them.
+    pub fn divergences(&self, wanted: &Answers, models: &[Model]) -> Result<Vec<f64>, CalibrateError> {
+        let one = |model: &Model| {
+            let tap = Tap { model, values: model.graph.outputs(), start: Some(&wanted.start) };
+            let probe = self.probe(&tap)?;
+            let batches = 0..wanted.start.batches.len();
+            let found = batches.map(|at| Ok(probe.run(&wanted.start.batches.get(at)?)?));
+            Ok(wanted.divergence(&found.collect::<Result<Vec<_>, CalibrateError>>()?))
         };
-        let runs: Vec<Vec<Tensors>> = inputs.par_chunks(each).map(run).collect::<Result<_, _>>()?;
+        models.par_iter().map(one).collect()
+    }
+
+    /// Runs a model on all batches of a start, side by side.
+    fn run_all(&self, model: &Model, start: &Start) -> Result<Vec<Tensors>, CalibrateError> {
+        let all: Vec<usize> = (0..start.batches.len()).collect();
+        let threads = rayon::current_num_threads().clamp(1, all.len().max(1));
+        let each = all.len().div_ceil(threads).max(1);
+        let tap = Tap { model, values: model.graph.outputs(), start: Some(start) };
+        let probes = self.probes(&tap, threads)?;
+        let run = |(probe, part): (Probe, &[usize])| {
+            let run = |&at| Ok(probe.run(&start.batches.get(at)?)?);
+            part.iter().map(run).collect::<Result<_, CalibrateError>>()
+        };
+        let runs: Vec<Vec<Tensors>> =
+            probes.into_par_iter().zip(all.par_chunks(each)).map(run).collect::<Result<_, _>>()?;
         Ok(runs.into_iter().flatten().collect())
     }
 }

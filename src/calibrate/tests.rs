@@ -31,7 +31,7 @@ fn observers_see_inputs_and_inner_values_in_order() {
     let find = |name| model.graph.find(name).unwrap();
     let values = [find("a"), find("x"), find("a")];
     let mut seen = vec![Vec::new(); 3];
-    let tap = Tap { model: &model, values: &values };
+    let tap = Tap::of(&model, &values);
     samples
         .observe(tap, &mut seen, |o, t| {
             o.extend(t.to_f64s().unwrap());
@@ -50,7 +50,7 @@ fn a_refusal_names_the_sample_and_the_value() {
     let batches: Vec<_> = (0..5u8).map(|i| batch(&[f32::from(i), 1.0])).collect();
     let samples = Samples::new(&engine, Bindings::new(), batches, Vec::new());
     let values = [model.graph.find("x").unwrap()];
-    let tap = Tap { model: &model, values: &values };
+    let tap = Tap::of(&model, &values);
     let refused = samples.observe(tap, &mut [()], |(), t| {
         if t.to_f64s().unwrap()[0] == 3.0 { Err("three".to_owned()) } else { Ok(()) }
     });
@@ -132,7 +132,7 @@ fn every_batch_is_told_and_bad_ones_are_named() {
         Ok(())
     };
     let mut seen = [Vec::new()];
-    samples.observe(Tap { model: &model, values: &values }, &mut seen, see).unwrap();
+    samples.observe(Tap::of(&model, &values), &mut seen, see).unwrap();
     assert_eq!(seen[0], [0.0, 2.0, 4.0, 8.0, 10.0, 12.0, 16.0, 18.0], "samples 3 and 7 are held out");
     let mut all = std::mem::take(&mut *told.lock().unwrap());
     all.sort_unstable();
@@ -144,8 +144,7 @@ fn every_batch_is_told_and_bad_ones_are_named() {
     let all = Samples::of(&engine, Bindings::new(), &data).judged_by(&data);
     assert_eq!((all.count(Part::Calibration), all.count(Part::HeldOut)), (10, 10));
     write(&[&items[..11], &[f32::NAN], &items[12..]].concat());
-    let bad =
-        samples.observe(Tap { model: &model, values: &values }, &mut seen, see).unwrap_err().to_string();
+    let bad = samples.observe(Tap::of(&model, &values), &mut seen, see).unwrap_err().to_string();
     assert!(
         bad.ends_with("x.bin, sample 5: element 1 of `x` is NaN: mend the sample, or leave it out"),
         "{bad}"
@@ -161,7 +160,7 @@ fn what_no_observer_needs_is_not_run() {
     let samples = Samples::new(&engine, Bindings::new(), vec![batch(&[3.0, 1.0])], Vec::new());
     let observe = |name: &str| {
         let (values, mut seen) = ([model.graph.find(name).unwrap()], [Vec::new()]);
-        let tap = Tap { model: &model, values: &values };
+        let tap = Tap::of(&model, &values);
         let see = |o: &mut Vec<f64>, t: &TensorData| {
             o.extend(t.to_f64s().unwrap());
             Ok(())
@@ -170,4 +169,60 @@ fn what_no_observer_needs_is_not_run() {
     };
     assert_eq!(observe("a").unwrap(), [6.0, -2.0]);
     assert!(observe("y").unwrap_err().to_string().contains("Unknown"));
+}
+
+const LONG: &str = r#"
+<ir_version: 8, opset_import: ["": 17]>
+g (float[n, 2] x) => (float[n, 2] early, float[n, 2] y) <float[2] two = {2, -2}>
+{
+  a = Mul (x, two)
+  early = Relu (a)
+  b = Neg (a)
+  c = Add (b, early)
+  y = Add (c, x)
+}"#;
+
+#[test]
+fn what_starts_later_answers_as_the_whole_model() {
+    let model = crate::onnx::from_text(LONG).unwrap().model;
+    let other = crate::onnx::from_text(&LONG.replace("Neg", "Abs")).unwrap().model;
+    let engine = Interpreter::default();
+    let batches: Vec<_> = (0..5u8).map(|i| batch(&[f32::from(i), 1.0])).collect();
+    let samples = Samples::new(&engine, Bindings::new(), batches, Vec::new());
+    let find = |name| model.graph.find(name).unwrap();
+    let course = Course::of(&model.graph).unwrap();
+    let place = course.place(model.graph.producer(find("b")).unwrap().0).unwrap();
+    let needs = course.needs(&model.graph, place);
+    assert_eq!(needs, [find("x"), find("a"), find("early")], "an output that is there already is kept");
+    let mut answers = samples.answers(&model, 9).unwrap();
+    let wanted = samples.divergence(&answers, &other).unwrap();
+    samples.skip_to(&mut answers, &model, &needs).unwrap();
+    assert!(wanted > 0.0);
+    assert_eq!(samples.divergence(&answers, &other).unwrap(), wanted);
+    assert_eq!(samples.divergences(&answers, &[model.clone(), other]).unwrap(), [0.0, wanted]);
+}
+
+#[test]
+fn a_start_moves_on_where_what_is_there_can_be_held() {
+    let model = crate::onnx::from_text(LONG).unwrap().model;
+    let engine = Interpreter::default();
+    let batches: Vec<_> = (0..3u8).map(|i| batch(&[f32::from(i), 1.0])).collect();
+    let samples = Samples::new(&engine, Bindings::new(), batches, Vec::new());
+    let find = |name| model.graph.find(name).unwrap();
+    let mut start = samples.start(Part::Calibration);
+    assert!(!samples.advance(&mut start, (&model, &[find("a")]), 5).unwrap(), "three batches of two");
+    assert!(samples.advance(&mut start, (&model, &[find("a")]), 6).unwrap());
+    let values = [find("b"), find("a")];
+    let mut seen = vec![Vec::new(); 2];
+    let tap = Tap { start: Some(&start), ..Tap::of(&model, &values) };
+    let see = |seen: &mut Vec<f64>, tensors: &[&TensorData]| {
+        seen.extend(tensors[0].to_f64s().unwrap());
+        Ok(())
+    };
+    samples.observe_all(&[tap], &mut seen, see).unwrap();
+    assert_eq!(seen, [[0., 2., -2., 2., -4., 2.], [0., -2., 2., -2., 4., -2.]]);
+    // What comes before is gone: `x` cannot be had from here.
+    let values = [find("y")];
+    let tap = Tap { start: Some(&start), ..Tap::of(&model, &values) };
+    assert!(samples.observe_all(&[tap], &mut seen[..1], see).is_err());
 }

@@ -99,6 +99,14 @@ pub trait Engine: Send + Sync {
     /// where it gives up for another reason.
     fn prepare(&self, model: &Model, dims: &Bindings) -> Result<Box<dyn Session>, EngineError>;
 
+    /// The same for a model that nobody questions, and that runs often: with what the engine itself does to run it faster.
+    ///
+    /// # Errors
+    /// As [`Engine::prepare`].
+    fn prepare_fast(&self, model: &Model, dims: &Bindings) -> Result<Box<dyn Session>, EngineError> {
+        self.prepare(model, dims)
+    }
+
     /// Whether it is made to run models fast, so that its times say something.
     fn is_runtime(&self) -> bool {
         true
@@ -112,6 +120,11 @@ pub trait Session: Send {
     /// # Errors
     /// As [`Engine::prepare`].
     fn run(&self, inputs: &[TensorData]) -> Result<Vec<TensorData>, EngineError>;
+
+    /// The same model for another thread, where that is cheaper than to prepare it once more.
+    fn fork(&self) -> Option<Box<dyn Session>> {
+        None
+    }
 
     /// Runs it, and says how many seconds that took.
     ///

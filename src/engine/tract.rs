@@ -18,7 +18,7 @@ use super::{Bindings, Engine, EngineError, Session};
 use crate::ir::Model;
 
 pub(crate) use node::eval;
-pub(crate) use session::TractSession;
+pub(crate) use session::{Own, TractSession};
 
 const NAME: &str = "tract";
 
@@ -32,10 +32,11 @@ impl Engine for Tract {
     }
 
     fn prepare(&self, model: &Model, _: &Bindings) -> Result<Box<dyn Session>, EngineError> {
-        let checked = model.check().map_err(|e| EngineError::Invalid(e.to_string()))?;
-        let bytes = crate::onnx::encode(checked).map_err(|e| EngineError::Invalid(e.to_string()))?;
-        let functions: Vec<_> = model.functions.iter().map(|f| f.op.clone()).collect();
-        Ok(Box::new(TractSession::read(&bytes, &functions)?))
+        Ok(Box::new(TractSession::of(model, Own::Nothing)?))
+    }
+
+    fn prepare_fast(&self, model: &Model, _: &Bindings) -> Result<Box<dyn Session>, EngineError> {
+        Ok(Box::new(TractSession::of(model, Own::Optimizations)?))
     }
 }
 

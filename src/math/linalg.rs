@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayView2, Axis, s};
 
-use super::symmetric::{CHUNK, Symmetric};
+use super::symmetric::Symmetric;
 
 /// Columns that are eliminated together.
 const BLOCK: usize = 64;
@@ -26,12 +26,9 @@ impl Moments {
 
     /// Adds rows.
     pub fn add(&mut self, rows: &ArrayView2<'_, f32>) {
-        // Sums of a few hundred products are kept in f32, everything beyond in f64.
-        for block in rows.axis_chunks_iter(Axis(0), CHUNK) {
-            self.squares.add(&block);
-            for row in block.outer_iter() {
-                self.sums.iter_mut().zip(row).for_each(|(a, &b)| *a += f64::from(b));
-            }
+        self.squares.add(rows);
+        for row in rows.outer_iter() {
+            self.sums.iter_mut().zip(row).for_each(|(a, &b)| *a += f64::from(b));
         }
         self.count += rows.nrows() as u64;
     }
@@ -92,7 +89,7 @@ pub fn cholesky(mut a: Array2<f64>) -> Option<Array2<f64>> {
 }
 
 /// The inverse of a lower triangle.
-fn invert_lower(l: &Array2<f64>) -> Array2<f64> {
+pub fn invert_lower(l: &Array2<f64>) -> Array2<f64> {
     let n = l.nrows();
     let mut x: Array2<f64> = Array2::zeros((n, n));
     for start in (0..n).step_by(BLOCK) {

@@ -6,6 +6,7 @@ pub mod histogram;
 pub mod linalg;
 pub mod regression;
 pub mod saturation;
+pub mod solve;
 pub mod spectrum;
 pub mod symmetric;
 pub mod zeros;

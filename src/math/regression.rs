@@ -1,9 +1,10 @@
 //! Least squares from sums: which weights give some answers to some inputs, and stay near to what they were.
 
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, s};
 
-use super::linalg::inverse_factor;
-use super::symmetric::{CHUNK, Symmetric};
+use super::solve::solve;
+use super::symmetric::{CHUNK, Symmetric, wide};
 
 /// Sums over rows of inputs `x` and answers `y`.
 #[derive(Debug, Clone)]
@@ -15,6 +16,8 @@ pub struct Regression {
     x: Vec<f64>,
     y: Vec<f64>,
     rows: u64,
+    /// Rows of inputs and answers that are not in `xy` yet.
+    waiting: (Vec<f32>, Vec<f32>),
 }
 
 /// Weights `[answers, inputs]`, and what is added to every answer.
@@ -35,22 +38,32 @@ impl Regression {
             x: vec![0.0; inputs],
             y: vec![0.0; answers],
             rows: 0,
+            waiting: (Vec::new(), Vec::new()),
         }
     }
 
     /// Adds rows: as many of inputs as of answers.
     pub fn add(&mut self, x: &ArrayView2<'_, f32>, y: &ArrayView2<'_, f32>) {
-        for (x, y) in x.axis_chunks_iter(Axis(0), CHUNK).zip(y.axis_chunks_iter(Axis(0), CHUNK)) {
-            self.xx.add(&x);
-            self.xy.zip_mut_with(&x.t().dot(&y), |a, &b| *a += f64::from(b));
-            for row in x.outer_iter() {
-                self.x.iter_mut().zip(row).for_each(|(a, &b)| *a += f64::from(b));
-            }
-            for row in y.outer_iter() {
-                self.y.iter_mut().zip(row).for_each(|(a, &b)| *a += f64::from(b));
+        self.xx.add(x);
+        for (x, y) in x.outer_iter().zip(y.outer_iter()) {
+            self.x.iter_mut().zip(x).for_each(|(a, &b)| *a += f64::from(b));
+            self.y.iter_mut().zip(y).for_each(|(a, &b)| *a += f64::from(b));
+            self.waiting.0.extend(x);
+            self.waiting.1.extend(y);
+            if self.waiting.0.len() >= CHUNK * self.x.len() {
+                self.settle();
             }
         }
         self.rows += x.nrows().min(y.nrows()) as u64;
+    }
+
+    /// Takes the rows that wait into the sums.
+    fn settle(&mut self) {
+        self.xx.settle();
+        let (x, y) = std::mem::take(&mut self.waiting);
+        if let (Some(x), Some(y)) = (wide(&x, self.x.len()), wide(&y, self.y.len())) {
+            general_mat_mul(1.0, &x.t(), &y, 1.0, &mut self.xy);
+        }
     }
 
     /// How many rows were added.
@@ -60,7 +73,8 @@ impl Regression {
 
     /// The weights with the least `Σ |y − W·x − b|² + ridge · mean power of an input · |W − start|²`. Without `biased`, `b`
     /// is 0. `None` where the inputs leave them open: no row, or numbers that are not finite.
-    pub fn solve(&self, start: &Array2<f64>, ridge: f64, biased: bool) -> Option<Fit> {
+    pub fn solve(&mut self, start: &Array2<f64>, ridge: f64, biased: bool) -> Option<Fit> {
+        self.settle();
         let rows = self.rows as f64;
         let (mean_x, mean_y): (Vec<f64>, Vec<f64>) = if biased {
             (self.x.iter().map(|x| x / rows).collect(), self.y.iter().map(|y| y / rows).collect())
@@ -77,9 +91,7 @@ impl Regression {
         let power = xx.diag().sum() / xx.nrows().max(1) as f64;
         let added = (ridge * power).max(f64::MIN_POSITIVE);
         xx.diag_mut().mapv_inplace(|v| v + added);
-        let factor = inverse_factor(&xx)?;
-        let change = factor.t().dot(&factor.dot(&gap));
-        let weights = start + &change.t();
+        let weights = start + &solve(&xx, &gap)?.t();
         if !weights.iter().all(|w| w.is_finite()) {
             return None;
         }

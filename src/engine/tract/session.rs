@@ -1,6 +1,6 @@
-//! Whole models in tract: the typed graph, not decluttered, because tract's own fusions would hide the mistakes of ours.
+//! Whole models in tract: to verify, the typed graph, not decluttered, because tract's own fusions would hide the mistakes
+//! of ours; to measure, as fast as tract can.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +13,7 @@ use tract_onnx::tract_hir::internal::anyhow;
 use super::node::{ONNX, tensor_of};
 use super::{allow, convert, failed, guarded, unsupported};
 use crate::engine::{EngineError, Session};
-use crate::ir::{DType, OpName, TensorData};
+use crate::ir::{DType, Model, OpName, TensorData};
 
 /// The most elements of an input that tract may be told beforehand.
 const SMALL: usize = 64;
@@ -34,70 +34,116 @@ enum Key {
     Value(TensorData),
 }
 
+/// What tract may do to a graph by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Own {
+    Nothing,
+    Optimizations,
+}
+
 /// A model that tract has every operator of. Its graph is built for the dims of the first run, and again where they
 /// change.
-pub(crate) struct TractSession {
-    proto: pb::ModelProto,
+#[derive(Clone)]
+pub(crate) struct TractSession(Arc<Ready>);
+
+struct Ready {
+    model: Model,
+    own: Own,
     inputs: Vec<String>,
     outputs: Vec<(String, Option<DType>)>,
-    plan: Mutex<Option<Plan>>,
+    state: Mutex<State>,
+}
+
+/// The last plan; before the first one, the graph as it was read.
+enum State {
+    Open,
+    Read(Box<pb::ModelProto>),
+    Planned(Plan),
 }
 
 type TensorType = (DType, Vec<u64>);
 
+/// The model as tract reads it.
+fn read(model: &Model) -> Result<pb::ModelProto, EngineError> {
+    let checked = model.check().map_err(|e| EngineError::Invalid(e.to_string()))?;
+    let bytes = crate::onnx::encode(checked).map_err(|e| EngineError::Invalid(e.to_string()))?;
+    let mut proto = guarded(|| ONNX.proto_model_for_read(&mut &*bytes))?;
+    proto.graph.iter_mut().for_each(mend);
+    Ok(proto)
+}
+
 impl TractSession {
-    /// Reads an encoded model that defines these functions.
+    /// Gets a model ready.
     ///
     /// # Errors
     /// [`EngineError::Unsupported`] with the names of all operators and types that tract lacks.
-    pub(crate) fn read(bytes: &[u8], functions: &[OpName]) -> Result<Self, EngineError> {
-        let mut proto = guarded(|| ONNX.proto_model_for_read(&mut &*bytes))?;
-        let Some(graph) = &mut proto.graph else { return Err(EngineError::Invalid("no graph".to_owned())) };
+    pub(crate) fn of(model: &Model, own: Own) -> Result<Self, EngineError> {
+        let proto = read(model)?;
+        let functions: Vec<OpName> = model.functions.iter().map(|f| f.op.clone()).collect();
+        let Some(graph) = &proto.graph else { return Err(EngineError::Invalid("no graph".to_owned())) };
         let mut lacks = BTreeSet::new();
-        survey(graph, functions, &mut lacks);
+        survey(graph, &functions, &mut lacks);
         if !lacks.is_empty() {
             return Err(unsupported(format!(
                 "it lacks {}",
                 lacks.into_iter().collect::<Vec<_>>().join(", ")
             )));
         }
-        mend(graph);
         let constants: BTreeSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
         let inputs = graph.input.iter().filter(|i| !constants.contains(&*i.name));
         let inputs = inputs.map(|i| i.name.clone()).collect();
         let outputs = graph.output.iter().map(|o| (o.name.clone(), declared(o))).collect();
-        Ok(Self { proto, inputs, outputs, plan: Mutex::new(None) })
+        let state = Mutex::new(State::Read(Box::new(proto)));
+        Ok(Self(Arc::new(Ready { model: model.clone(), own, inputs, outputs, state })))
     }
+}
 
+impl Ready {
     /// The plan for these inputs.
     fn plan(&self, inputs: &[TensorData]) -> Result<Plan, EngineError> {
-        let mut cached = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(plan) = cached.as_ref().filter(|plan| plan.serves(inputs)) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let State::Planned(plan) = &*state
+            && plan.serves(inputs)
+        {
             return Ok(plan.clone());
         }
+        let mut proto = match std::mem::replace(&mut *state, State::Open) {
+            State::Read(proto) => Some(*proto),
+            _ => None,
+        };
         // Declared types of inner values help the inference, and clash with concrete dims in some models. Small
         // inputs can be what tract needs to know beforehand: shapes, axes, scales.
-        let small = |input: &TensorData| input.rank() <= 1 && input.len() <= SMALL;
-        let plan = self.build(inputs, false, |_| false).or_else(|first| {
-            let again = self.build(inputs, true, |_| false);
-            again.or_else(|_| self.build(inputs, true, small)).map_err(|_| first)
-        })?;
-        *cached = Some(plan.clone());
-        Ok(plan)
+        let attempts = [(self.own, false, false), (self.own, true, false), (self.own, true, true)];
+        let plain = attempts.map(|(_, ignore, small)| (Own::Nothing, ignore, small));
+        let attempts = attempts.into_iter().chain(plain.into_iter().filter(|_| self.own != Own::Nothing));
+        let mut first = None;
+        for attempt in attempts {
+            // Whoever builds a graph has it alone: it is as large as all weights.
+            let proto = proto.take().map_or_else(|| read(&self.model), Ok)?;
+            match self.build(proto, inputs, attempt) {
+                Ok(plan) => {
+                    *state = State::Planned(plan.clone());
+                    return Ok(plan);
+                }
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        Err(first.unwrap_or_else(|| failed("no plan")))
     }
 
-    /// Builds the graph for the dims of these inputs, with some of them as constants.
+    /// Builds the graph for the dims of these inputs; with declared types ignored or not, and small inputs as constants or
+    /// not.
     fn build(
         &self,
+        mut proto: pb::ModelProto,
         inputs: &[TensorData],
-        ignore_value_info: bool,
-        constant: impl Fn(&TensorData) -> bool,
+        (own, ignore_value_info, small): (Own, bool, bool),
     ) -> Result<Plan, EngineError> {
+        let constant = |input: &TensorData| small && input.rank() <= 1 && input.len() <= SMALL;
         let keys: Vec<Key> = inputs
             .iter()
             .map(|input| if constant(input) { Key::Value(input.clone()) } else { Key::Type(type_of(input)) })
             .collect();
-        let mut proto = Cow::Borrowed(&self.proto);
         let mut facts = Vec::new();
         for (name, key) in self.inputs.iter().zip(&keys) {
             match key {
@@ -107,13 +153,14 @@ impl TractSession {
                 }
                 Key::Value(tensor) => {
                     let constant = pb::TensorProto { name: name.clone(), ..tensor_of(tensor)? };
-                    proto.to_mut().graph.get_or_insert_default().initializer.push(constant);
+                    proto.graph.get_or_insert_default().initializer.push(constant);
                 }
             }
         }
         let runnable = guarded(|| {
             let onnx = ONNX.clone().with_ignore_value_info(ignore_value_info);
             let parsed = onnx.parse(&proto, None)?;
+            drop(proto);
             if !parsed.unresolved_inputs.is_empty() {
                 return Err(anyhow!("nothing produces {:?}", parsed.unresolved_inputs));
             }
@@ -123,7 +170,11 @@ impl TractSession {
                     parsed.outlets_by_name.get(name).ok_or_else(|| anyhow!("input {name} is lost"))?;
                 model.set_outlet_fact(*outlet, fact)?;
             }
-            model.into_typed()?.into_runnable()
+            let typed = model.into_typed()?;
+            match own {
+                Own::Nothing => typed.into_runnable(),
+                Own::Optimizations => typed.into_optimized()?.into_runnable(),
+            }
         });
         Ok(Plan { keys, runnable: runnable.map_err(limits)? })
     }
@@ -156,26 +207,30 @@ fn limits(error: EngineError) -> EngineError {
 }
 
 impl Session for TractSession {
+    fn fork(&self) -> Option<Box<dyn Session>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn run(&self, inputs: &[TensorData]) -> Result<Vec<TensorData>, EngineError> {
-        if inputs.len() != self.inputs.len() {
-            let wanted = self.inputs.len();
+        if inputs.len() != self.0.inputs.len() {
+            let wanted = self.0.inputs.len();
             return Err(EngineError::Invalid(format!(
                 "the model takes {wanted} inputs, not {}",
                 inputs.len()
             )));
         }
-        let plan = self.plan(inputs)?;
+        let plan = self.0.plan(inputs)?;
         let fed = inputs.iter().zip(&plan.keys).filter(|(_, key)| matches!(key, Key::Type(_)));
         let values: TVec<TValue> = fed
             .map(|(tensor, _)| convert::to_tract(tensor).map(IntoTValue::into_tvalue))
             .collect::<Result<_, _>>()?;
         let answers = guarded(|| plan.runnable.run(values)).map_err(limits)?;
-        if answers.len() != self.outputs.len() {
-            return Err(failed(&format!("it gave {} outputs, not {}", answers.len(), self.outputs.len())));
+        if answers.len() != self.0.outputs.len() {
+            return Err(failed(&format!("it gave {} outputs, not {}", answers.len(), self.0.outputs.len())));
         }
         answers
             .iter()
-            .zip(&self.outputs)
+            .zip(&self.0.outputs)
             .map(|(answer, (name, dtype))| output(answer, name, *dtype))
             .collect()
     }
