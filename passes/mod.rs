@@ -91,6 +91,7 @@ registry! {
     "quantize-static" => QuantizeStatic(quantize::r#static::QuantizeStatic),
     "quantize-weights" => QuantizeWeights(quantize::weights::QuantizeWeights),
     "remove-dead-channels" => RemoveDeadChannels(prune::dead_channels::RemoveDeadChannels),
+    "rename-io" => RenameIo(convert::io::RenameIo),
     "resolve-cast-like" => ResolveCastLike(simplify::cast_like::ResolveCastLike),
     "share-equal-initializers" => ShareEqualInitializers(simplify::equal_initializers::ShareEqualInitializers),
     "shorten-names" => ShortenNames(simplify::names::ShortenNames),

@@ -3,3 +3,4 @@
 mod casts;
 pub mod float16;
 mod halves;
+pub mod io;
