@@ -42,6 +42,10 @@ pub struct Header {
     pub grows: bool,
     pub unproved: Option<String>,
     pub golden: Option<Golden>,
+    #[serde(default)]
+    pub border: bool,
+    #[serde(default)]
+    pub differs: bool,
     pub error: Option<String>,
     pub samples: Option<u64>,
     pub sqnr: Option<f64>,
