@@ -95,7 +95,7 @@ impl Quantized {
     }
 
     fn drop(self, scope: &mut Scope<'_>, side: Side, value: ValueId) -> anyhow::Result<()> {
-        let shape = scope.graph.value(value).ty.shape().map(|s| s.iter().cloned().collect());
+        let shape = scope.graph.value(value).ty.shape().map(<[Dim]>::to_vec);
         let parameters: Vec<_> = scope.graph.node_inputs(self.node).into_iter().skip(1).flatten().collect();
         scope.remove_node(self.node);
         let done = match side {

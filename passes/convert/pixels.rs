@@ -76,7 +76,7 @@ impl Pixels {
 
     /// What is multiplied by, where something is.
     pub fn factors(&self) -> Option<Vec<f64>> {
-        self.factors.iter().any(|&f| f != 1.0).then(|| self.factors.clone())
+        self.factors.iter().any(|f| f.total_cmp(&1.0).is_ne()).then(|| self.factors.clone())
     }
 }
 

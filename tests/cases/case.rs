@@ -21,6 +21,7 @@ pub struct Case {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools)] // switches of a case
 pub struct Header {
     pub pass: OneOrMore,
     #[serde(default)]

@@ -24,6 +24,9 @@ fn raised(opset: i64, op: &str, attrs: Attrs, inputs: Vec<In>) -> (String, Optio
     (before, model.graph.node(id).opaque.is_none().then(|| node_text(&model.graph, id)))
 }
 
+/// Pictures of 2, 3 and 4 pixels a side.
+const SIZES: [&[u64]; 3] = [&[1, 1, 2, 2], &[1, 1, 3, 3], &[1, 1, 4, 4]];
+
 #[test]
 fn a_pool_whose_last_window_may_begin_in_the_padding_stays_on_its_side_of_22() {
     let pool = |kernel: i64, stride: i64, pad: i64| {
@@ -33,7 +36,6 @@ fn a_pool_whose_last_window_may_begin_in_the_padding_stays_on_its_side_of_22() {
             .with("strides", two(stride))
             .with("pads", vec![pad; 4])
     };
-    const SIZES: [&[u64]; 3] = [&[1, 1, 2, 2], &[1, 1, 3, 3], &[1, 1, 4, 4]];
     let sized = |n: usize| Some(SIZES[n - 2]);
     let cases = [
         (pool(3, 2, 0), None, true),
