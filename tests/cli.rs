@@ -6,6 +6,8 @@ mod beside;
 #[cfg(unix)]
 #[path = "cli/budgets.rs"]
 mod budgets;
+#[path = "cli/convert.rs"]
+mod convert;
 #[cfg(unix)]
 #[path = "cli/metrics.rs"]
 mod metrics;

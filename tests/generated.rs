@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::{env, fs};
 
+#[path = "generated/opsets.rs"]
+mod opsets;
+
 use onnxpress::passes::AnyPass;
 use onnxpress::recipe::docs::{PassDoc, generate};
 

@@ -19,7 +19,7 @@ fn pascal(id: &str) -> String {
 }
 
 /// Passes that are a verb alone: their objects are layers of any kind.
-const VERBS: [&str; 1] = ["factorize"];
+const VERBS: [&str; 2] = ["extract", "factorize"];
 
 #[test]
 fn ids_are_unique_kebab_case_and_begin_with_a_verb() {

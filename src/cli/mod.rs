@@ -1,8 +1,10 @@
 //! Arguments, output and exit codes: 0 ok, 1 failed, 2 usage, 3 not equal.
 
 mod beside;
+mod convert;
 mod failure;
 mod inspect;
+mod job;
 mod machine;
 mod optimize;
 mod passes;
@@ -35,7 +37,7 @@ Examples:
   onnxpress optimize model.onnx -o small.onnx            simplify, and prove that the answers are the same
   onnxpress optimize model.onnx                          dry run: only the table
   onnxpress optimize *.onnx -d out/ -r recipe.yaml       one recipe, many models
-  onnxpress optimize m.onnx -o m17.onnx --opset 17       write another opset
+  onnxpress convert m.onnx -o m17.onnx --opset 17        write another opset, and nothing else
   onnxpress inspect model.onnx                           what is in it
   onnxpress passes fuse-conv-bn                          what a pass does, and its options
 
@@ -45,6 +47,8 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 the answers are not equal.";
 enum Command {
     /// Run a recipe over models, verify and write the results
     Optimize(Box<optimize::Args>),
+    /// Write models at another opset, with other names, sizes or 16-bit floats, and change nothing else
+    Convert(Box<convert::Args>),
     /// Show what a model consists of
     Inspect(inspect::Args),
     /// List the passes, or explain one
@@ -67,6 +71,7 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Optimize(args) => optimize::main(&args),
+        Command::Convert(args) => convert::main(&args),
         Command::Inspect(args) => inspect::main(&args),
         Command::Passes(args) => passes::main(&args),
         Command::Profiles(args) => profiles::main(&args),

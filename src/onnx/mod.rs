@@ -4,6 +4,7 @@ pub(crate) mod dialect;
 mod error;
 mod external;
 mod hash;
+mod ir_version;
 mod load;
 mod map;
 mod outside;
@@ -25,6 +26,7 @@ pub use text::{Fill, TextError};
 pub use warning::Warning;
 
 pub(crate) use dialect::set_opset;
+pub(crate) use ir_version::set_ir_version;
 
 use crate::ir::{Checked, Model};
 

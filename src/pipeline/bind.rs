@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::engine::Bindings;
-use crate::ir::{Dim, Graph, Model, ValueType};
+use crate::ir::{Dim, Graph, Model, ValueId, ValueType};
 use crate::recipe::DimKey;
 
 /// Sizes by input, and there by symbol or by axis, as a recipe says them.
@@ -43,6 +43,45 @@ pub enum BindError {
         /// The size asked for.
         wanted: u64,
     },
+    /// The first dims of the inputs are not one size.
+    #[error("the inputs have no batch in common: their first dims are {symbols}; bind each of them")]
+    NoBatch {
+        /// The symbols.
+        symbols: String,
+    },
+}
+
+/// Binds the first dim of the inputs. A symbol ends up in the bindings; a dim without a name is set at once.
+pub(super) fn batch(model: &mut Model, size: u64, bindings: &mut Bindings) -> Result<(), BindError> {
+    let (mut symbols, mut changed): (Vec<String>, Vec<(ValueId, ValueType)>) = (Vec::new(), Vec::new());
+    for &input in model.graph.inputs() {
+        let value = model.graph.value(input);
+        let mut ty = value.ty.clone();
+        let ValueType::Tensor { shape: Some(shape), .. } = &mut ty else { continue };
+        match shape.first_mut() {
+            Some(Dim::Symbol(symbol)) => {
+                let symbol = symbol.to_string();
+                if !bindings.contains_key(&symbol) && !symbols.contains(&symbol) {
+                    symbols.push(symbol);
+                }
+            }
+            Some(dim @ Dim::Unknown(_)) => {
+                *dim = Dim::Known(size);
+                changed.push((input, ty));
+            }
+            Some(Dim::Known(old)) if *old != size && value.data.is_none() => {
+                return Err(BindError::Fixed { name: value.name.clone(), axis: 0, size: *old, wanted: size });
+            }
+            _ => {}
+        }
+    }
+    if symbols.len() > 1 {
+        let symbols: Vec<_> = symbols.iter().map(|s| format!("`{s}`")).collect();
+        return Err(BindError::NoBatch { symbols: symbols.join(", ") });
+    }
+    bindings.extend(symbols.into_iter().map(|symbol| (symbol, size)));
+    changed.into_iter().for_each(|(input, ty)| model.graph.edit_value(input, |v| v.ty = ty));
+    Ok(())
 }
 
 /// Binds dims that are named by input: by symbol, or by axis. Symbols end up in the bindings; a dim without a name is

@@ -40,7 +40,7 @@ pub enum PipelineError {
     /// A dim could not be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The target opset cannot be written.
+    /// The target opset or IR version cannot be written.
     #[error("{0}")]
     Opset(String),
     /// A step failed.
@@ -249,13 +249,16 @@ fn verify_options(
     }
 }
 
-/// Sets the opset that is to be written.
+/// Sets the opset and the IR version that are to be written.
 fn set_opset(model: &mut Model, recipe: &Recipe, wanted: Option<i64>) -> Result<(), PipelineError> {
     let ceiling =
         recipe.profile.as_ref().and_then(|p| p.opset).filter(|&c| model.opset("").is_some_and(|o| o > c));
     if let Some(opset) = wanted.or(recipe.target_opset).or(ceiling) {
         check_opset(opset)?;
         crate::onnx::set_opset(model, opset);
+    }
+    if let Some(version) = recipe.target_ir_version {
+        crate::onnx::set_ir_version(model, version).map_err(PipelineError::Opset)?;
     }
     Ok(())
 }
@@ -268,6 +271,9 @@ pub(crate) fn bound(
 ) -> Result<Bindings, PipelineError> {
     let mut bindings = bind::by_input(model, &recipe.inputs)?;
     bindings.extend(besides.clone());
+    if let Some(batch) = recipe.batch {
+        bind::batch(model, batch, &mut bindings)?;
+    }
     bind::apply(model, &bindings)?;
     Ok(bindings)
 }

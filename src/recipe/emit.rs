@@ -17,7 +17,8 @@ pub(super) fn recipe(recipe: &Recipe) -> Value {
     put("version", json!(1));
     let opset = recipe.target_opset.map(|opset| ("opset".to_owned(), json!(opset)));
     let profile = recipe.profile.as_ref().map(|profile| ("profile".to_owned(), json!(profile.name)));
-    let target: Map<String, Value> = opset.into_iter().chain(profile).collect();
+    let ir_version = recipe.target_ir_version.map(|version| ("ir-version".to_owned(), json!(version)));
+    let target: Map<String, Value> = opset.into_iter().chain(ir_version).chain(profile).collect();
     if !target.is_empty() {
         put("target", Value::Object(target));
     }
@@ -27,6 +28,9 @@ pub(super) fn recipe(recipe: &Recipe) -> Value {
             (name.clone(), Value::Object(dims.collect()))
         });
         put("inputs", Value::Object(inputs.collect()));
+    }
+    if let Some(batch) = recipe.batch {
+        put("batch", json!(batch));
     }
     if !recipe.data.is_empty() {
         let sets = recipe.data.iter().map(|(name, set)| (name.clone(), data::emit(set, name == JUDGE)));

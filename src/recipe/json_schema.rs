@@ -7,7 +7,7 @@ use super::docs::{GENERATED, PassDoc};
 use super::steps::COMMON;
 use super::{metric, profile};
 use crate::passes::AnyPass;
-use crate::schema::NEWEST_OPSET;
+use crate::schema::{NEWEST_OPSET, OLDEST_IR_VERSION, ir_version_for_opset};
 
 /// What `target.profile` may name without a file.
 fn profile_names() -> Vec<&'static str> {
@@ -73,20 +73,13 @@ fn sections() -> Value {
                 ],
             },
         },
-        "target": object("What the written model may contain.", &json!({
-            "opset": described("The opset to write; without it that of the file.", or_variable(
-                json!({ "type": "integer", "minimum": 1, "maximum": NEWEST_OPSET }),
-            )),
-            "profile": described(
-                "The runtime and hardware that the model is for: a name, a file, or `auto` for this machine.",
-                json!({ "type": "string", "examples": profile_names() }),
-            ),
-        })),
+        "target": target(),
         "inputs": {
             "description": "Sizes for open dims of graph inputs: input, then symbol or axis, then size.",
             "type": "object",
             "additionalProperties": { "type": "object", "additionalProperties": size() },
         },
+        "batch": described("The size of the first dim of the inputs, where the model leaves it open.", size()),
         "data": object("Samples.", &json!({
             "calib": described("Samples to measure with.", json!({ "$ref": format!("#/$defs/{DATA_SET}") })),
             "eval": {
@@ -108,6 +101,24 @@ fn sections() -> Value {
         "metrics": metric::metrics_schema(),
         "budget": metric::budget_schema(),
     })
+}
+
+fn target() -> Value {
+    object(
+        "What the written model may contain.",
+        &json!({
+            "opset": described("The opset to write; without it that of the file.", or_variable(
+                json!({ "type": "integer", "minimum": 1, "maximum": NEWEST_OPSET }),
+            )),
+            "ir-version": described("The IR version to write; without it that of the file.", or_variable(
+                json!({ "type": "integer", "minimum": OLDEST_IR_VERSION, "maximum": ir_version_for_opset(NEWEST_OPSET) }),
+            )),
+            "profile": described(
+                "The runtime and hardware that the model is for: a name, a file, or `auto` for this machine.",
+                json!({ "type": "string", "examples": profile_names() }),
+            ),
+        }),
+    )
 }
 
 fn verify() -> Value {

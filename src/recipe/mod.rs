@@ -47,10 +47,14 @@ pub struct Recipe {
     pub name: String,
     /// The opset of the default domain to write; `None` for that of the file.
     pub target_opset: Option<i64>,
+    /// The IR version to write; `None` for that of the file, or what the opset asks for.
+    pub target_ir_version: Option<i64>,
     /// The runtime and hardware that the model is for; `None` for any.
     pub profile: Option<Profile>,
     /// Sizes for dims of graph inputs that the model leaves open, by input.
     pub inputs: BTreeMap<String, BTreeMap<DimKey, u64>>,
+    /// The size of the first dim of the inputs, where the model leaves it open; `None` to leave it so.
+    pub batch: Option<u64>,
     /// Samples: `calib` to measure with, `eval` to judge by.
     pub data: BTreeMap<String, DataSource>,
     /// What to run, in order.

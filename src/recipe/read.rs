@@ -8,11 +8,12 @@ use super::tree::{Entry, Kind, Tree};
 use super::vars::{Outside, Vars};
 use super::{DimKey, JUDGE, MEASURE, Recipe, Verify, data, metric, profile};
 use crate::data::DataSource;
-use crate::schema::NEWEST_OPSET;
+use crate::schema::{NEWEST_OPSET, OLDEST_IR_VERSION, ir_version_for_opset};
 
 /// The keys of a recipe.
 pub(super) const KEYS: &[&str] = &[
-    "version", "extends", "vars", "target", "inputs", "data", "steps", "skip", "verify", "metrics", "budget",
+    "version", "extends", "vars", "target", "inputs", "batch", "data", "steps", "skip", "verify", "metrics",
+    "budget",
 ];
 
 /// The newest version of the recipe language.
@@ -63,18 +64,24 @@ pub(super) fn recipe(
         let depth = MERGED.iter().find(|(k, _)| *k == key).map_or(0, |&(_, depth)| depth);
         merged(&layers, key, depth)
     };
-    let (target_opset, named) = section("target").map(|t| target(&t)).transpose()?.unwrap_or_default();
+    let target = section("target").map(|t| target(&t)).transpose()?.unwrap_or_default();
     let outside_profile = outside.profile.map(|name| (name.to_owned(), here(name)));
-    let named = outside_profile.or(named);
+    let named = outside_profile.or(target.profile);
     let profile = named.map(|(name, place)| profile::load(&name, &place, outside.machine)).transpose()?;
     let metrics = section("metrics").map(|t| metric::read(&t)).transpose()?.unwrap_or_default();
     let limits = section("budget");
     let budget = limits.as_ref().map(|t| metric::budget(t, &metrics)).transpose()?.unwrap_or_default();
     Ok(Recipe {
         name: name.to_owned(),
-        target_opset,
+        target_opset: target.opset,
+        target_ir_version: target.ir_version,
         profile,
         inputs: section("inputs").map(|t| inputs(&t)).transpose()?.unwrap_or_default(),
+        batch: section("batch")
+            .filter(|t| !t.is_null())
+            .map(|t| t.int(1, i64::MAX))
+            .transpose()?
+            .map(i64::unsigned_abs),
         data: section("data").map(|t| data_sets(&t)).transpose()?.unwrap_or_default(),
         steps: steps.finish()?,
         verify: section("verify").map(|t| verify(&t)).transpose()?.unwrap_or_default(),
@@ -99,16 +106,24 @@ fn here(name: &str) -> Place {
     Place { source: source.into(), line: 1, column: 1 }
 }
 
-/// The opset, and the profile with its place.
-type TargetSection = (Option<i64>, Option<(String, Place)>);
+#[derive(Default)]
+struct Target {
+    opset: Option<i64>,
+    ir_version: Option<i64>,
+    /// With its place.
+    profile: Option<(String, Place)>,
+}
 
-fn target(tree: &Tree) -> Result<TargetSection, RecipeError> {
-    tree.map_of("`target`", &["opset", "profile"])?;
+fn target(tree: &Tree) -> Result<Target, RecipeError> {
+    tree.map_of("`target`", &["opset", "ir-version", "profile"])?;
+    let newest = ir_version_for_opset(NEWEST_OPSET);
+    let ir_version =
+        tree.get("ir-version").map(|version| version.int(OLDEST_IR_VERSION, newest)).transpose()?;
     let opset = tree.get("opset").map(|opset| opset.int(1, NEWEST_OPSET)).transpose()?;
     let profile = tree.get("profile").filter(|t| !t.is_null());
     let profile =
         profile.map(|t| Ok::<_, RecipeError>((t.text()?.to_owned(), t.place.clone()))).transpose()?;
-    Ok((opset, profile))
+    Ok(Target { opset, ir_version, profile })
 }
 
 fn inputs(tree: &Tree) -> Result<BTreeMap<String, BTreeMap<DimKey, u64>>, RecipeError> {

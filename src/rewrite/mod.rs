@@ -6,6 +6,7 @@
 //! graph, and what it left alone is reported with the reason ([`Skip`]).
 
 mod alias;
+mod border;
 mod commit;
 mod driver;
 mod inline;

@@ -138,6 +138,13 @@ impl Scope<'_> {
         self.graph.rename_value(value, name)
     }
 
+    /// A name that no graph of the model uses, like the wished one.
+    pub(crate) fn free_name(&mut self, wish: &str) -> String {
+        let name = self.names.fresh(wish);
+        self.names.release(&name);
+        name
+    }
+
     /// Takes its name away from an operator; reports and selectors still know what it was called. Whether it had one.
     pub(crate) fn unname(&mut self, node: NodeId) -> bool {
         !std::mem::take(&mut self.remember(node).name).is_empty()

@@ -19,6 +19,9 @@ pub use target::Target;
 /// Newest opset of the default domain that the table knows.
 pub const NEWEST_OPSET: i64 = generated::NEWEST_OPSET;
 
+/// Oldest IR version that a release of the standard wrote.
+pub const OLDEST_IR_VERSION: i64 = 3;
+
 /// Newest opset of `ai.onnx.ml` that the table knows.
 pub const NEWEST_ML_OPSET: i64 = generated::NEWEST_ML_OPSET;
 

@@ -21,6 +21,7 @@ pub struct Case {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools)] // switches of a case
 pub struct Header {
     pub pass: OneOrMore,
     #[serde(default)]
@@ -42,6 +43,10 @@ pub struct Header {
     pub grows: bool,
     pub unproved: Option<String>,
     pub golden: Option<Golden>,
+    #[serde(default)]
+    pub border: bool,
+    #[serde(default)]
+    pub differs: bool,
     pub error: Option<String>,
     pub samples: Option<u64>,
     pub sqnr: Option<f64>,

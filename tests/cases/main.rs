@@ -19,6 +19,8 @@
 //! samples: 8                             # batches that a pass measures on, for passes that do
 //! sqnr: 30                               # of a lossy pass: the signal to noise ratio that every output has to reach, in dB
 //! profile: { bias: float }               # facts of the profile, besides those of any runtime
+//! border: true                           # inputs or outputs have other types, or their axes in another order
+//! differs: true                          # its inputs or outputs stand for something else: `golden` alone decides
 //! ignore: [first]                        # selectors of nodes that the pass must leave alone
 //! error: "…"                             # the pass fails, and says this
 //! --- before
@@ -30,6 +32,7 @@
 //! A name in `< >` without data that nothing produces is filled by the recipe in `fill` (normal by default). `BLESS=1`
 //! rewrites the `after` sections; review them with `git diff`.
 
+mod border;
 mod case;
 mod draw;
 mod judge;

@@ -296,3 +296,12 @@ fn mod_down(d: &mut Draft<'_>) -> Outcome {
     }
     Ok(())
 }
+
+/// With an `alpha` of 1, `Celu` is `Elu`.
+pub(super) fn celu_down(d: &mut Draft<'_>) -> Outcome {
+    if d.take_float("alpha")?.is_some_and(|alpha| alpha.to_bits() != 1.0f32.to_bits()) {
+        return refuse("the operator is not in that opset, and its `alpha` is not 1");
+    }
+    d.rename("Elu");
+    Ok(())
+}

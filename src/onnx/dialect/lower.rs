@@ -8,7 +8,7 @@ use crate::schema::{self, AttrDefault, OpSchema, ParamOption};
 use super::Unsayable;
 use super::draft::{Draft, Fact, Outcome, Refusal, Source, refuse};
 use super::facts::{Captured, Facts};
-use super::table::{RENAMINGS, step_after};
+use super::table::{RENAMINGS, SUBSTITUTES, step_after};
 
 /// A node as it is written.
 #[derive(Debug, Clone)]
@@ -189,7 +189,13 @@ fn lower(mut draft: Draft<'_>, opset: i64) -> Outcome<Draft<'_>> {
                 (step.down)(&mut draft)?;
             }
         }
-        match RENAMINGS.iter().find(|r| r.new.0 == &*name && versions.iter().all(|&v| v > opset)) {
+        let is_missing = versions.iter().all(|&v| v > opset);
+        if let Some((_, substitute)) = SUBSTITUTES.iter().find(|s| is_missing && s.0 == &*name) {
+            substitute(&mut draft)?;
+            last = i64::MAX;
+            continue;
+        }
+        match RENAMINGS.iter().find(|r| r.new.0 == &*name && is_missing) {
             None => break schema::lookup("", &name, opset),
             Some(renaming) => {
                 if let Some(step) = step_after(renaming.old.0, renaming.old.1) {

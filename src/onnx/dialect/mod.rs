@@ -19,6 +19,8 @@ mod lower;
 #[allow(clippy::unnecessary_wraps, reason = "every step has the same signature")]
 mod normalize;
 #[allow(clippy::unnecessary_wraps, reason = "every step has the same signature")]
+mod pool;
+#[allow(clippy::unnecessary_wraps, reason = "every step has the same signature")]
 mod resize;
 #[allow(clippy::unnecessary_wraps, reason = "every step has the same signature")]
 mod table;

@@ -17,6 +17,7 @@ pub(super) const STEPS: &[Row] = &[
     ("Softmax", 11, 13, softmax_up, softmax_down),
     ("LogSoftmax", 11, 13, softmax_up, softmax_down),
     ("Hardmax", 11, 13, softmax_up, softmax_down),
+    ("Attention", 23, 24, same, short_mask_down),
     ("GroupNormalization", 18, 21, group_up, |_| refuse("its parameters were one for each group")),
 ];
 
@@ -125,6 +126,20 @@ fn softmax_down(d: &mut Draft<'_>) -> Outcome {
     }
     d.set("axis", axis);
     Ok(())
+}
+
+/// From 24 on, what a mask lacks behind its last element hides those keys.
+fn short_mask_down(d: &mut Draft<'_>) -> Outcome {
+    let last = |slot: usize, back: usize| {
+        let dims = d.fact(slot).dims.as_ref()?;
+        dims.get(dims.len().checked_sub(back)?).copied().flatten()
+    };
+    let past = if d.has_input(4) { last(4, 2) } else { Some(0) };
+    let keys = last(1, 2).zip(past).map(|(own, past)| own.saturating_add(past));
+    match last(3, 1).zip(keys) {
+        Some((mask, keys)) if mask < keys => refuse("its mask is shorter than its keys"),
+        _ => Ok(()),
+    }
 }
 
 /// Parameters are one for each channel from 21 on, and sums are in `float` unless `stash_type` says otherwise.

@@ -2,7 +2,7 @@
 
 use crate::ir::{DType, TensorData};
 
-use super::draft::{Draft, Outcome, Refusal, refuse};
+use super::draft::{Draft, Outcome, Refusal, from_front, refuse};
 use super::table::{Row, same};
 
 pub(super) const STEPS: &[Row] = &[
@@ -11,6 +11,7 @@ pub(super) const STEPS: &[Row] = &[
     ("Upsample", 9, 10, upsample_up, upsample_down),
     ("Resize", 10, 11, resize_up, resize_down),
     ("Resize", 11, 13, for_nn_up, empty_inputs_down),
+    ("Resize", 13, 18, same, resized_axes_down),
     ("Resize", 18, 19, same, symmetric_down),
     ("GridSample", 16, 20, grid_up, grid_down),
     ("RoiAlign", 10, 16, roi_up, roi_down),
@@ -160,6 +161,37 @@ fn empty_inputs_down(d: &mut Draft<'_>) -> Outcome {
         if !d.has_input(slot) {
             d.give(slot, &TensorData::vector::<f32>(&[]));
         }
+    }
+    Ok(())
+}
+
+/// Before 18, every axis had a factor or a size.
+fn resized_axes_down(d: &mut Draft<'_>) -> Outcome {
+    let Some(axes) = d.ints("axes")? else { return Ok(()) };
+    let Some(dims) = d.fact(0).dims.clone() else { return refuse("its rank is not known") };
+    let at = |&axis: &i64| Ok(usize::try_from(from_front(axis, Some(dims.len()))?).unwrap_or(usize::MAX));
+    let axes: Vec<usize> = axes.iter().map(at).collect::<Outcome<_>>()?;
+    let is_cropped = d.text("coordinate_transformation_mode")?.as_deref() == Some("tf_crop_and_resize");
+    if is_cropped || axes.iter().any(|&axis| axis >= dims.len()) {
+        return refuse("its `axes` bear on its `roi`");
+    }
+    d.drop_attr("axes");
+    // Nothing else reads it.
+    d.take_input(1);
+    if let Some(factors) = d.constant(2, "scales")?.filter(|s| !s.is_empty()).and_then(|s| s.to_f64s()) {
+        let mut all = vec![1.0f32; dims.len()];
+        axes.iter().zip(&factors).for_each(|(&axis, &factor)| all[axis] = factor as f32);
+        d.give(2, &TensorData::vector(&all));
+    }
+    if let Some(sizes) = d.constant_ints(3, "sizes")?.filter(|s| !s.is_empty()) {
+        let known = |(axis, dim): (usize, &Option<u64>)| match axes.iter().position(|&a| a == axis) {
+            Some(place) => sizes.get(place).copied(),
+            None => dim.and_then(|dim| i64::try_from(dim).ok()),
+        };
+        let Some(all) = dims.iter().enumerate().map(known).collect::<Option<Vec<_>>>() else {
+            return refuse("it leaves an axis alone whose size is not known");
+        };
+        d.give(3, &TensorData::vector(&all));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::draft::{Draft, Outcome};
-use super::{axes, elementwise, normalize, resize, values};
+use super::{axes, elementwise, normalize, pool, resize, values};
 
 /// Changes a form, or refuses where no form of the other version means exactly the same.
 pub(super) type StepFn = fn(&mut Draft<'_>) -> Outcome;
@@ -40,8 +40,12 @@ pub(super) const RENAMINGS: [Renaming; 2] = [
     Renaming { old: ("Scatter", 9), new: ("ScatterElements", 11) },
 ];
 
-pub(super) const FAMILIES: [&[Row]; 5] =
-    [axes::STEPS, elementwise::STEPS, normalize::STEPS, resize::STEPS, values::STEPS];
+/// Operators that an older opset says with another one: the step makes the newest form of that.
+pub(super) const SUBSTITUTES: [(&str, StepFn); 2] =
+    [("CastLike", values::cast_like_down), ("Celu", elementwise::celu_down)];
+
+pub(super) const FAMILIES: [&[Row]; 6] =
+    [axes::STEPS, elementwise::STEPS, normalize::STEPS, pool::STEPS, resize::STEPS, values::STEPS];
 
 static STEPS: LazyLock<HashMap<(&str, i64), Step>> = LazyLock::new(|| {
     FAMILIES

@@ -1,4 +1,4 @@
-//! Element types, quantization, pooling, recurrences and control flow.
+//! Element types, quantization, recurrences and control flow.
 
 use crate::ir::{DType, TensorData};
 
@@ -16,14 +16,7 @@ pub(super) const STEPS: &[Row] = &[
     ("QuantizeLinear", 19, 21, same, quantized_type_down),
     ("DequantizeLinear", 10, 13, same, per_tensor_down),
     ("DequantizeLinear", 21, 23, same, dequantized_type_down),
-    ("AveragePool", 1, 7, same, count_pads_down),
-    ("AveragePool", 11, 19, same, dilations_down),
-    ("LpPool", 11, 18, same, dilations_down),
-    ("MaxPool", 1, 8, same, indices_down),
-    ("MaxPool", 8, 10, same, dilations_down),
     ("ConvTranspose", 1, 11, same, same),
-    ("LpPool", 1, 2, norm_up, norm_down),
-    ("GlobalLpPool", 1, 2, norm_up, norm_down),
     ("GRU", 1, 3, direction_up, same),
     ("GRU", 3, 7, sequence_up, sequence_down),
     ("LSTM", 1, 7, sequence_up, sequence_down),
@@ -52,6 +45,15 @@ fn target(d: &Draft<'_>) -> Outcome<Option<DType>> {
 fn cast_name_down(d: &mut Draft<'_>) -> Outcome {
     let Some(dtype) = target(d)? else { return refuse("its `to` names no element type") };
     d.set("to", dtype.name().to_ascii_uppercase().as_str());
+    Ok(())
+}
+
+/// `CastLike` is a `Cast` where the type is known.
+pub(super) fn cast_like_down(d: &mut Draft<'_>) -> Outcome {
+    let Some(dtype) = d.fact(1).dtype else { return refuse("the type that it casts to is not known") };
+    d.rename("Cast");
+    d.take_input(1);
+    d.set("to", i64::from(dtype.code()));
     Ok(())
 }
 
@@ -119,50 +121,6 @@ fn dequantized_type_down(d: &mut Draft<'_>) -> Outcome {
     let said = d.int("output_dtype")?.and_then(|c| i32::try_from(c).ok()).and_then(DType::from_code);
     if said.is_some() && said == d.fact(1).dtype {
         d.drop_attr("output_dtype");
-    }
-    Ok(())
-}
-
-fn count_pads_down(d: &mut Draft<'_>) -> Outcome {
-    let padded = d.ints("pads")?.unwrap_or_default().iter().any(|&p| p != 0);
-    let automatic = d.text("auto_pad")?.is_some_and(|a| a != "NOTSET" && a != "VALID");
-    if !padded && !automatic {
-        d.drop_attr("count_include_pad");
-    }
-    Ok(())
-}
-
-fn dilations_down(d: &mut Draft<'_>) -> Outcome {
-    if d.take_ints("dilations")?.unwrap_or_default().iter().any(|&n| n != 1) {
-        return refuse("it is dilated");
-    }
-    Ok(())
-}
-
-fn indices_down(d: &mut Draft<'_>) -> Outcome {
-    if !d.uses_output(1) {
-        d.drop_attr("storage_order");
-    }
-    Ok(())
-}
-
-fn norm_up(d: &mut Draft<'_>) -> Outcome {
-    if d.op.is("LpPool") && d.attrs.get("kernel_shape").is_none() {
-        return refuse("it has no `kernel_shape`");
-    }
-    match d.float("p")? {
-        None => Ok(()),
-        Some(p) if p.fract() == 0.0 && p.abs() < 1e6 => {
-            d.set("p", p as i64);
-            Ok(())
-        }
-        Some(_) => refuse("its `p` is no integer"),
-    }
-}
-
-fn norm_down(d: &mut Draft<'_>) -> Outcome {
-    if let Some(p) = d.int("p")? {
-        d.set("p", p as f32);
     }
     Ok(())
 }

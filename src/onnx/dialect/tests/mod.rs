@@ -1,6 +1,7 @@
 //! Tests over single nodes, written as text: `Op{attributes}(inputs)`, where an input is a letter (a value), `-` (absent)
 //! or the dtype and elements of a constant.
 
+mod later;
 mod models;
 mod steps;
 mod written;
