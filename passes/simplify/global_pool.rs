@@ -10,15 +10,21 @@ use crate::prelude::*;
 /// *Left alone:* a mean that is subtracted, as in normalizations; element types that the pools lack.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct UseGlobalPool {}
+pub struct UseGlobalPool {
+    /// Also where the axes do not stay: with a `Flatten` after the pool. One operator more, for runtimes that compute the
+    /// pool in integers and no reduction.
+    pub flatten: bool,
+}
 
 impl Rule for UseGlobalPool {
     const META: PassMeta = PassMeta::exact("use-global-pool", Family::Simplify);
 
     fn build(&self, p: &mut PatternBuilder) -> RuleFn {
+        let with_flatten = self.flatten;
         let op = p.op_with_any_inputs(&["AveragePool", "MaxPool", "ReduceMax", "ReduceMean"]);
         rule_fn(move |m, rw| {
             let (node, x, output) = (m.node(op), m.input(op, 0)?, m.output(op, 0)?);
+            let mut keeps = true;
             let rank = m.facts().rank(x).ok_or_else(Skip::no_concern)?;
             if node.is("AveragePool") || node.is("MaxPool") {
                 if !takes_the_plane(m, node, x) {
@@ -29,8 +35,8 @@ impl Rule for UseGlobalPool {
                 let axes = integers(m, m.id(op), 1).and_then(|axes| axes_of(&axes, rank));
                 let mut axes = axes.ok_or_else(Skip::no_concern)?;
                 axes.sort_unstable();
-                let keeps = node.attrs.int("keepdims").unwrap_or(1) != 0;
-                if rank < 4 || !keeps || !axes.into_iter().eq(2..rank) {
+                keeps = node.attrs.int("keepdims").unwrap_or(1) != 0;
+                if rank < 4 || !keeps && !with_flatten || !axes.into_iter().eq(2..rank) {
                     return Err(Skip::no_concern());
                 }
                 let graph = m.graph();
@@ -41,7 +47,12 @@ impl Rule for UseGlobalPool {
             let name = if mean { "GlobalAveragePool" } else { "GlobalMaxPool" };
             let allowed = m.dtype(x).is_some_and(|dtype| m.target().supports_type(name, dtype));
             Skip::unless(allowed, "the pool lacks the element type")?;
-            rw.emit(name, Attrs::new(), [x.into()], output);
+            if keeps {
+                rw.emit(name, Attrs::new(), [x.into()], output);
+            } else {
+                let pooled = rw.add(name, Attrs::new(), [x.into()], format!("{}_pooled", m.name(output)));
+                rw.emit("Flatten", Attrs::new().with("axis", 1i64), [pooled], output);
+            }
             Ok(())
         })
     }

@@ -56,6 +56,10 @@ impl Rule for DropNeutral {
                 (None, Some(number)) if *swaps => (b, a, number),
                 _ => return Err(Skip::no_concern()),
             };
+            let clash = m.dtype(x).zip(m.dtype(c)).is_some_and(|(x, c)| x != c);
+            if clash && !node.is("Pow") {
+                return Err(Skip::no_concern());
+            }
             let narrow = is_narrow(m, x, c, output);
             Skip::unless(narrow, "the constant might widen the result")?;
             let (adds, negative) = (node.is("Add"), number.is_sign_negative());

@@ -116,7 +116,8 @@ fn is_by_one(m: &Match<'_>, op: OpVar, input: ValueId, output: ValueId) -> bool 
         && match m.graph().node_input(m.id(op), 2) {
             Some(scales) => {
                 let scales = m.constant_of(scales).and_then(TensorData::to_f64s);
-                scales.is_some_and(|scales| !scales.is_empty() && scales.iter().all(|&s| s == 1.0))
+                let axes = attrs.ints("axes").map(<[i64]>::len).or_else(|| m.facts().rank(input));
+                scales.is_some_and(|s| Some(s.len()) == axes && s.iter().all(|&s| s == 1.0))
             }
             None => m.facts().same_shape(input, output),
         }

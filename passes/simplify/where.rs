@@ -20,6 +20,9 @@ impl Rule for ResolveWhere {
         rule_fn(move |m, rw| {
             let (condition, a, b, output) = (m.value(condition), m.value(a), m.value(b), m.output(op, 0)?);
             let decided = uniform_value(m, condition);
+            if m.dtype(condition).is_some_and(|dtype| dtype != DType::Bool) {
+                return Err(Skip::no_concern());
+            }
             let taken = match decided {
                 _ if a == b => Some(a),
                 Some(number) => Some(if number == 0.0 { b } else { a }),
