@@ -7,7 +7,7 @@ use crate::prelude::*;
 /// keeps them, for tensors of four and more axes: runtimes compute it in the layout of convolutions, and it needs no list
 /// of axes. Likewise for an `AveragePool` and a `MaxPool` whose window is the whole plane.
 ///
-/// *Left alone:* a mean that is subtracted, as in normalizations; element types that the pools lack.
+/// *Left alone:* a mean that is subtracted, and that of squares, as in normalizations; element types that the pools lack.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UseGlobalPool {
@@ -39,9 +39,7 @@ impl Rule for UseGlobalPool {
                 if rank < 4 || !keeps && !with_flatten || !axes.into_iter().eq(2..rank) {
                     return Err(Skip::no_concern());
                 }
-                let graph = m.graph();
-                let centred = graph.uses(output).iter().any(|&(user, _)| graph.node(user).is("Sub"));
-                Skip::unless(!centred, "the mean is subtracted")?;
+                Skip::unless(!normalizes(m, x, output), "it belongs to a normalization")?;
             }
             let mean = node.is("ReduceMean") || node.is("AveragePool");
             let name = if mean { "GlobalAveragePool" } else { "GlobalMaxPool" };
@@ -56,6 +54,17 @@ impl Rule for UseGlobalPool {
             Ok(())
         })
     }
+}
+
+/// Whether a mean looks like one of a normalization: it is subtracted, or it is one of squares.
+fn normalizes(m: &Match<'_>, x: ValueId, output: ValueId) -> bool {
+    let graph = m.graph();
+    let subtracted = graph.uses(output).iter().any(|&(user, _)| graph.node(user).is("Sub"));
+    let squares = graph.producer(x).is_some_and(|(id, _)| {
+        let inputs = graph.node_inputs(id);
+        graph.node(id).is("Pow") || graph.node(id).is("Mul") && inputs.first() == inputs.get(1)
+    });
+    subtracted || squares
 }
 
 /// Whether the window of a pool, without padding, is all that there is behind the first two axes.

@@ -8,7 +8,7 @@ use crate::prelude::*;
 /// * `Neg`–`Neg`, `Not`–`Not`, `BitwiseNot`–`BitwiseNot`, `SpaceToDepth`–`DepthToSpace` and the other way round; and
 ///   `Reciprocal`–`Reciprocal`, which is `x` but for the rounding that it saves.
 /// * `Relu`, `Abs`, `Ceil`, `Floor`, `Round`, `Sign` after themselves; `Ceil`, `Floor` and `Round` after each other; `Relu` and
-///   `Abs` after what is never negative, as `Sigmoid`, `Softmax`, `Exp`, `Sqrt` and `HardSigmoid`.
+///   `Abs` after what is never negative, as `Sigmoid`, `Softmax`, `Exp` and `HardSigmoid`.
 /// * `Abs` after `Neg` does without the `Neg`.
 ///
 /// The first operator stays where others read it.
@@ -29,7 +29,7 @@ const INVERSES: &[(&str, &str)] = &[
 
 const ROUNDED: &[&str] = &["Ceil", "Floor", "Round", "Sign"];
 
-const POSITIVE: &[&str] = &["Abs", "Exp", "HardSigmoid", "Relu", "Sigmoid", "Softmax", "Softplus", "Sqrt"];
+const POSITIVE: &[&str] = &["Abs", "Exp", "HardSigmoid", "Relu", "Sigmoid", "Softmax", "Softplus"];
 
 /// Operators with the results that they hand on as they are.
 const SETTLED: &[(&str, &[&str])] = &[

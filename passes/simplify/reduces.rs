@@ -1,6 +1,6 @@
 //! Merge reductions with operators that add or take away the axes over which they go.
 
-use super::axes::{axes_of, integers};
+use super::axes::{Axes, integers};
 use crate::prelude::*;
 
 /// Merge a reduction, `ArgMax` or `ArgMin` with the `Squeeze`, `Unsqueeze`, `Reshape` or `Flatten` after it, where that does
@@ -67,34 +67,7 @@ impl Rule for MergeReduces {
     }
 }
 
-/// The axes over which a reduction goes: as they are written, and counted from the front where the rank is known.
-struct Axes {
-    written: Vec<i64>,
-    from_front: Option<Vec<usize>>,
-}
-
 impl Axes {
-    fn of(m: &Match<'_>, id: NodeId, x: ValueId) -> Result<Self, Skip> {
-        let node = m.graph().node(id);
-        let rank = m.facts().rank(x);
-        let from = |first: i64| {
-            let rank = rank.ok_or_else(|| Skip::because("the rank is not known"))?;
-            Ok((first..rank as i64).collect::<Vec<i64>>())
-        };
-        let written = match &*node.op.name {
-            "GlobalAveragePool" | "GlobalMaxPool" => from(2)?,
-            "ArgMax" | "ArgMin" => vec![node.attrs.int("axis").unwrap_or(0)],
-            _ => match m.graph().node_input(id, 1) {
-                Some(_) => integers(m, id, 1).ok_or_else(|| Skip::because("the axes are not constant"))?,
-                None => Vec::new(),
-            },
-        };
-        let all = written.is_empty() && node.attrs.int("noop_with_empty_axes").unwrap_or(0) == 0;
-        let written = if all { from(0)? } else { written };
-        let from_front = rank.and_then(|rank| axes_of(&written, rank));
-        Ok(Self { written, from_front })
-    }
-
     /// Whether a `Squeeze` or an `Unsqueeze` names the same axes. They count in the rank of the input for all three.
     fn are_those_of(&self, m: &Match<'_>, id: NodeId, keeps: bool) -> bool {
         let wanted = if keeps { "Squeeze" } else { "Unsqueeze" };

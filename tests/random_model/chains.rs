@@ -1,5 +1,7 @@
 //! Operators that do little, one after the other, so that much of it is for nothing.
 
+#![allow(clippy::unnecessary_wraps, reason = "every link has the same signature")]
+
 use super::numbers::Numbers;
 use super::{Dim, Draft, Value, join};
 
@@ -31,10 +33,11 @@ fn number(draft: &mut Draft, value: &str, rank: usize) -> String {
 
 fn clamp(draft: &mut Draft, n: &mut Numbers, v: &Value) -> Option<()> {
     let rank = n.below(v.dims.len() + 1);
-    let value = *n.pick(&["0", "0.5", "-0.25", "0.125"]);
+    let value = n.pick(&["0", "0.5", "-0.25", "0.125"]);
     let bound = number(draft, value, rank);
     let low = number(draft, "-0.75", 0);
-    let high = number(draft, *n.pick(&["1", "0.25", "-1"]), 0);
+    let high = n.pick(&["1", "0.25", "-1"]);
+    let high = number(draft, high, 0);
     let x = &v.name;
     let call = match n.below(5) {
         0 => format!("Relu ({x})"),
@@ -62,7 +65,8 @@ fn neutral(draft: &mut Draft, n: &mut Numbers, v: &Value) -> Option<()> {
 /// Arithmetic with a number, on either side.
 fn shift(draft: &mut Draft, n: &mut Numbers, v: &Value) -> Option<()> {
     let op = *n.pick(&["Add", "Sub", "Mul", "Sub"]);
-    let constant = number(draft, *n.pick(&["0.5", "-2", "3"]), 0);
+    let constant = n.pick(&["0.5", "-2", "3"]);
+    let constant = number(draft, constant, 0);
     let (a, b) = if n.coin() { (&v.name, &constant) } else { (&constant, &v.name) };
     draft.add(&format!("{op} ({a}, {b})"), v.dims.clone());
     Some(())
