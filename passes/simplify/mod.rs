@@ -1,10 +1,35 @@
 //! What needs no arithmetic: removing, merging, inlining and naming.
 
+mod axes;
 pub mod cast_like;
+pub mod casts;
+pub mod clips;
+pub mod concats;
 pub mod constant_if;
+pub mod constants;
 pub mod dead;
 pub mod equal_initializers;
 pub mod equal_nodes;
 pub mod functions;
+mod gathered;
+pub mod global_pool;
 pub mod identity;
+pub mod inverses;
+pub mod monotone;
 pub mod names;
+pub mod nested_reduces;
+pub mod neutral;
+pub mod no_ops;
+pub mod outputs;
+pub mod reduces;
+pub mod reshapes;
+pub mod scatters;
+pub mod sequences;
+pub mod signs;
+pub mod slices;
+pub mod split_concat;
+pub mod transposes;
+mod uniform;
+pub mod r#where;
+pub mod zero_bias;
+mod zero_sign;

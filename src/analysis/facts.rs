@@ -67,6 +67,11 @@ impl Facts {
         self.shape(value)?.get(axis)
     }
 
+    /// The size of one dim of a dense tensor, where it is known.
+    pub fn known_dim(&self, value: ValueId, axis: usize) -> Option<i64> {
+        self.dim(value, axis)?.known()
+    }
+
     /// The rank of a dense tensor.
     pub fn rank(&self, value: ValueId) -> Option<usize> {
         self.shape(value).map(<[Expr]>::len)

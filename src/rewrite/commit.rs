@@ -63,7 +63,8 @@ impl Committer<'_> {
         found: &Found,
         rewrite: Rewrite,
     ) -> Result<Applied, Refusal> {
-        let ops = found.ops(pattern);
+        let mut ops = found.ops(pattern);
+        ops.extend(rewrite.absorbed.iter().map(|&node| (node, false)));
         self.check_privacy(&ops, found.root, &rewrite)?;
         self.check_root(&ops, found.root, &rewrite)?;
         for (old, with) in &rewrite.aliases {

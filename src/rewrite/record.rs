@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::ir::{Attrs, OpName, TensorData, ValueId};
+use crate::ir::{Attrs, NodeId, OpName, TensorData, ValueId};
 
 /// An input of a new node: a value of the graph, one that the same rewrite makes, or nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,7 @@ pub struct Rewrite {
     pub(super) nodes: Vec<NewNode>,
     pub(super) aliases: Vec<(ValueId, Operand)>,
     pub(super) constants: Vec<(ValueId, TensorData)>,
+    pub(super) absorbed: Vec<NodeId>,
 }
 
 impl Rewrite {
@@ -121,6 +122,14 @@ impl Rewrite {
     /// Everything that reads one value reads another from now on.
     pub fn replace(&mut self, old: ValueId, with: impl Into<Operand>) {
         self.aliases.push((old, with.into()));
+    }
+
+    /// An operator outside the pattern goes as if it had matched: nothing else may read its results, and selectors may
+    /// keep it. For chains that no pattern has the length of.
+    pub fn absorb(&mut self, node: NodeId) {
+        if !self.absorbed.contains(&node) {
+            self.absorbed.push(node);
+        }
     }
 
     /// A value becomes a constant, under its own name.

@@ -183,7 +183,7 @@ fn ranges_are_written_in_the_form_that_the_name_says() {
 fn every_step_leaves_its_model() {
     let stage = staged("extends: simplify\nsteps: [{ quantize-static: { id: eight } }]");
     let (table, found) = report(&stage, &["--emit-stages", "stages"]);
-    assert_eq!(stage.operators("stages/01-simplify.onnx"), stage.operators("m.onnx"));
+    assert_eq!(stage.operators("stages/01-simplify.onnx"), ["Conv", "MatMul", "ReduceMean", "Relu"]);
     assert_eq!(stage.read("stages/02-eight.onnx"), stage.read("out.onnx"), "the last one is the result");
     assert_eq!(found["steps"][1]["stage"], "stages/02-eight.onnx");
     assert!(table.contains("after eight: stages/02-eight.onnx\n"), "{table}");

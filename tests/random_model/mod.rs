@@ -3,6 +3,7 @@
 //! A step is a handful of numbers that are read modulo what is possible, so that every list is a valid model, and a
 //! shorter list is a smaller one.
 
+mod chains;
 mod numbers;
 mod steps;
 

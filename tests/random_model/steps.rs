@@ -1,5 +1,6 @@
 //! What a step can add.
 
+use super::chains::chain;
 use super::numbers::Numbers;
 use super::{Dim, Draft, Value, join};
 
@@ -8,7 +9,7 @@ type Kind = fn(&mut Draft, &mut Numbers, &Value) -> bool;
 const KINDS: &[Kind] = &[
     unary, unary, identity, affine, affine, affine, binary, binary, conv, conv, conv, normalize, matmul,
     matmul, transpose, flatten, concat, split, reshape, constants, branch, branch, casts, again, reduce,
-    looped, function, gemm,
+    looped, function, gemm, chain, chain, chain,
 ];
 
 /// Adds what a step says; what does not fit the value at hand becomes a unary operator.

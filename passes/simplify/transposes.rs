@@ -1,0 +1,70 @@
+//! Merge transpositions.
+
+use super::axes::{axes_of, constant_axes};
+use crate::prelude::*;
+
+/// Merge `Transpose` after `Transpose` into one, or into none where the second leads back; and `Unsqueeze`, `Transpose`
+/// and `Squeeze`, where the axes that the first adds are those that the last takes away.
+///
+/// The first operators stay where others read them.
+///
+/// *Left alone:* a rank that is not known.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MergeTransposes {}
+
+impl Rule for MergeTransposes {
+    const META: PassMeta = PassMeta::exact("merge-transposes", Family::Simplify);
+
+    fn build(&self, p: &mut PatternBuilder) -> RuleFn {
+        let outer = p.op_with_any_inputs(&["Transpose", "Squeeze"]);
+        rule_fn(move |m, rw| {
+            let (graph, output) = (m.graph(), m.output(outer, 0)?);
+            let above = |value: ValueId, op: &str| {
+                let node = graph.producer(value).map(|(node, _)| node).filter(|&n| graph.node(n).is(op));
+                node.and_then(|node| Some((node, graph.node_input(node, 0)?))).ok_or_else(Skip::no_concern)
+            };
+            let is_squeeze = m.node(outer).is("Squeeze");
+            let (middle, from) = above(m.input(outer, 0)?, "Transpose")?;
+            let (x, perm) = if is_squeeze {
+                let (first, x) = above(from, "Unsqueeze")?;
+                let rank = m.facts().rank(from).ok_or_else(no_rank)?;
+                let added = constant_axes(m, first, rank).ok_or_else(Skip::no_concern)?;
+                let removed = constant_axes(m, m.id(outer), rank).ok_or_else(Skip::no_concern)?;
+                (x, between(&perm_of(m, middle, rank)?, &added, &removed).ok_or_else(Skip::no_concern)?)
+            } else {
+                let rank = m.facts().rank(from).ok_or_else(no_rank)?;
+                let (first, second) = (perm_of(m, middle, rank)?, perm_of(m, m.id(outer), rank)?);
+                (from, second.iter().map(|&axis| first[axis]).collect())
+            };
+            if perm.is_sorted() {
+                rw.replace(output, x);
+            } else {
+                let perm: Vec<i64> = perm.iter().map(|&axis| axis as i64).collect();
+                rw.emit("Transpose", Attrs::new().with("perm", perm), [x.into()], output);
+            }
+            Ok(())
+        })
+    }
+}
+
+fn no_rank() -> Skip {
+    Skip::because("the rank is not known")
+}
+
+/// Where each axis of the result comes from.
+fn perm_of(m: &Match<'_>, id: NodeId, rank: usize) -> Result<Vec<usize>, Skip> {
+    let Some(perm) = m.graph().node(id).attrs.ints("perm") else { return Ok((0..rank).rev().collect()) };
+    axes_of(perm, rank).filter(|perm| perm.len() == rank).ok_or_else(Skip::no_concern)
+}
+
+/// The permutation of the axes that are neither added before nor removed after another one; `None` where others are
+/// removed than were added.
+fn between(perm: &[usize], added: &[usize], removed: &[usize]) -> Option<Vec<usize>> {
+    let gone = removed.iter().filter(|&&axis| perm.get(axis).is_some_and(|from| added.contains(from)));
+    if gone.count() != added.len() || removed.len() != added.len() {
+        return None;
+    }
+    let shift = |axis: usize| axis - added.iter().filter(|&&a| a < axis).count();
+    Some(perm.iter().filter(|axis| !added.contains(axis)).map(|&axis| shift(axis)).collect())
+}
