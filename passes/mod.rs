@@ -73,6 +73,7 @@ registry! {
     "convert-float16" => ConvertFloat16(convert::float16::ConvertFloat16),
     "correct-bias" => CorrectBias(quantize::bias::CorrectBias),
     "drop-dead" => DropDead(simplify::dead::DropDead),
+    "drop-filled-bias" => DropFilledBias(simplify::filled_bias::DropFilledBias),
     "drop-identity" => DropIdentity(simplify::identity::DropIdentity),
     "equalize-layers" => EqualizeLayers(quantize::layers::EqualizeLayers),
     "factorize" => Factorize(prune::factorize::Factorize),
@@ -84,6 +85,7 @@ registry! {
     "inline-constant-if" => InlineConstantIf(simplify::constant_if::InlineConstantIf),
     "inline-functions" => InlineFunctions(simplify::functions::InlineFunctions),
     "merge-equal-nodes" => MergeEqualNodes(simplify::equal_nodes::MergeEqualNodes),
+    "merge-equal-shapes" => MergeEqualShapes(simplify::equal_shapes::MergeEqualShapes),
     "migrate-scales" => MigrateScales(quantize::scales::MigrateScales),
     "prune-channels" => PruneChannels(prune::channels::PruneChannels),
     "prune-weights" => PruneWeights(prune::weights::PruneWeights),
@@ -92,6 +94,7 @@ registry! {
     "quantize-weights" => QuantizeWeights(quantize::weights::QuantizeWeights),
     "remove-dead-channels" => RemoveDeadChannels(prune::dead_channels::RemoveDeadChannels),
     "resolve-cast-like" => ResolveCastLike(simplify::cast_like::ResolveCastLike),
+    "resolve-target-dims" => ResolveTargetDims(simplify::target_dims::ResolveTargetDims),
     "share-equal-initializers" => ShareEqualInitializers(simplify::equal_initializers::ShareEqualInitializers),
     "shorten-names" => ShortenNames(simplify::names::ShortenNames),
 }
