@@ -10,4 +10,5 @@ pub mod filled_bias;
 pub mod functions;
 pub mod identity;
 pub mod names;
+pub mod parallel_slices;
 pub mod target_dims;

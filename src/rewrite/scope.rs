@@ -287,13 +287,23 @@ impl Scope<'_> {
 
     /// Puts an operator in the place of another, whose result it makes.
     pub(crate) fn exchange(&mut self, old: NodeId, new: NewOp<'_>, output: ValueId) -> Result<(), IrError> {
+        self.exchange_all(&[old], new, &[Some(output)])
+    }
+
+    /// Puts an operator in the place of several, whose results it makes; it is named as the first.
+    pub(crate) fn exchange_all(
+        &mut self,
+        old: &[NodeId],
+        new: NewOp<'_>,
+        outputs: &[Option<ValueId>],
+    ) -> Result<(), IrError> {
         let made_by = Arc::new(self.provenance(new.pass, new.stands_for));
         let mut node = Node::new(new.op, "", new.attrs);
-        if let Some(old) = self.graph.remove_node(old) {
+        for old in old.iter().rev().filter_map(|&old| self.graph.remove_node(old)) {
             (node.name, node.position) = (old.name, old.position);
         }
         node.made_by = Some(made_by);
-        self.graph.add_node(node, new.inputs, &[Some(output)]).map(|_| ())
+        self.graph.add_node(node, new.inputs, outputs).map(|_| ())
     }
 
     /// Lets an operator read another value in one of its slots. The old one may be left without readers.
