@@ -170,9 +170,11 @@ fn alone(scope: &Scope<'_>, id: NodeId, slot: usize) -> Option<ValueId> {
     (own && graph.use_count(value) == 1).then_some(value)
 }
 
+/// Bytes from which a constant is computed when it is written.
+const DEFER: u64 = 64 << 10;
+
 /// The constant with the factor; a large one is computed when it is written. `None` where it lacks the axis.
 fn scaled(data: &TensorData, factor: &Factor) -> Result<Option<TensorData>, Skip> {
-    const DEFER: u64 = 64 << 10;
     let (axis, values) = match factor {
         Factor::All(k) => (0, vec![*k]),
         Factor::Along { axis, values } => {
@@ -190,16 +192,7 @@ fn scaled(data: &TensorData, factor: &Factor) -> Result<Option<TensorData>, Skip
         let count = values.len();
         move |i: usize| i / inner % count
     };
-    let (least, most) = match data.dtype() {
-        DType::Double => (f64::MIN_POSITIVE, f64::MAX),
-        _ => (f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX)),
-    };
-    let mut fits = true;
-    data.each_f64(|i, x| {
-        let product = (x * values[place(i)]).abs();
-        fits &= product <= most && (product >= least || x.abs() < least);
-    });
-    Skip::unless(fits, "a scaled parameter would leave the range of its type")?;
+    Skip::unless(fits(data, &values, &place), "a scaled parameter would leave the range of its type")?;
     let what = [inner as u64].into_iter().chain(values.iter().map(|k| k.to_bits())).collect();
     let apply = move |data: &TensorData| data.map_f64(|i, x| x * values[place(i)]);
     if data.byte_len() < DEFER {
@@ -208,4 +201,23 @@ fn scaled(data: &TensorData, factor: &Factor) -> Result<Option<TensorData>, Skip
     let bytes = move |data: &TensorData| apply(data)?.bytes().cloned();
     let made = TensorData::deferred(data.dtype(), data.dims(), data, what, bytes);
     made.map(Some).map_err(|e| Skip::because(e.to_string()))
+}
+
+/// Whether no scaled element overflows, and not all of them lose digits as they become too small.
+fn fits(data: &TensorData, values: &[f64], place: &dyn Fn(usize) -> usize) -> bool {
+    // Weights that this makes too small would be far below whatever is added to their products: no need to look.
+    let mild = |k: &f64| (6e-8..=1.0).contains(&k.abs());
+    if data.byte_len() >= DEFER && values.iter().all(mild) {
+        return true;
+    }
+    let (least, most) = match data.dtype() {
+        DType::Double => (f64::MIN_POSITIVE, f64::MAX),
+        _ => (f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX)),
+    };
+    let (mut largest, mut before) = (0f64, 0f64);
+    data.each_f64(|i, x| {
+        largest = largest.max((x * values[place(i)]).abs());
+        before = before.max(x.abs());
+    });
+    largest <= most && (largest >= least || before < least)
 }

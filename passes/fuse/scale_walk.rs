@@ -132,15 +132,23 @@ fn regrouped(before: &[Expr], after: &[Expr], axis: usize, values: Vec<f64>) -> 
     if let Some(from_back) = after.len().checked_sub(axis + 1).filter(|&n| n < back) {
         return Some(Factor::Along { axis: before.len() - 1 - from_back, values });
     }
-    let whole = usize::try_from(before.get(front)?.known()?).ok().filter(|&n| n > 0)?;
-    let mut parts = Vec::new();
-    while parts.iter().product::<usize>() < whole || parts.len() <= axis - front {
-        parts.push(usize::try_from(after.get(front + parts.len())?.known()?).ok().filter(|&n| n > 0)?);
-    }
-    if parts.iter().product::<usize>() != whole || parts.get(axis - front) != Some(&values.len()) {
-        return None;
-    }
-    let inner: usize = parts.get(axis - front + 1..)?.iter().product();
-    let values = (0..whole).map(|i| values[i / inner % values.len()]).collect();
-    Some(Factor::Along { axis: front, values })
+    parted(before, after, axis, &values)
+}
+
+/// The same along one of the parts that an axis becomes, with all dims from there on known.
+fn parted(before: &[Expr], after: &[Expr], axis: usize, values: &[f64]) -> Option<Factor> {
+    let count = |dims: &[Expr]| {
+        dims.iter()
+            .try_fold(1usize, |n, d| n.checked_mul(usize::try_from(d.known()?).ok()?))
+            .filter(|&n| n > 0)
+    };
+    let end_of = |wanted: usize| (0..=after.len()).filter(move |&at| count(&after[at..]) == Some(wanted));
+    (0..before.len()).find_map(|whole| {
+        let (outer, inner) = (count(&before[whole..])?, count(&before[whole + 1..])?);
+        end_of(outer).find(|&at| at <= axis)?;
+        let end = end_of(inner).find(|&at| at > axis)?;
+        let below = count(&after[axis + 1..end])?;
+        let values = (0..outer / inner).map(|i| values[i / below % values.len()]).collect();
+        Some(Factor::Along { axis: whole, values })
+    })
 }

@@ -1,5 +1,6 @@
 //! What needs no arithmetic: removing, merging, inlining and naming.
 
+pub mod broadcast_expand;
 pub mod cast_like;
 pub mod constant_if;
 pub mod dead;
