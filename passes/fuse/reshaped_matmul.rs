@@ -123,7 +123,7 @@ fn is_row(m: &Match<'_>, bias: ValueId, columns: u64) -> bool {
 
 /// Whether a `Gemm` does what `MatMul` and `Add` do, and its weight can be turned.
 fn is_plain(m: &Match<'_>, node: &Node, weight: ConstVar) -> bool {
-    let one = |name: &str| node.attrs.float(name).is_none_or(|x| x == 1.0);
+    let one = |name: &str| node.attrs.float(name).is_none_or(|x| x.to_bits() == 1f32.to_bits());
     let turned = node.attrs.int("transB").unwrap_or(0) != 0;
     let alone = m.graph().use_count(m.constant(weight)) == 1;
     one("alpha") && one("beta") && node.attrs.int("transA").unwrap_or(0) == 0 && (!turned || alone)

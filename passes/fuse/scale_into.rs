@@ -34,12 +34,12 @@ fn addend(
     slot: usize,
     rank: usize,
     factor: &Factor,
-) -> Result<Option<Option<Change>>, Skip> {
+) -> Result<Option<Vec<Change>>, Skip> {
     let Some(data) = scope.graph.constant_input(id, slot) else { return Ok(None) };
     let mut zero = true;
     data.each_f64(|_, x| zero &= x == 0.0);
     if zero && data.dtype().has_f64s() {
-        return Ok(Some(None));
+        return Ok(Some(Vec::new()));
     }
     if alone(scope, id, slot).is_none() {
         return Ok(None);
@@ -51,7 +51,7 @@ fn addend(
             Factor::Along { axis, values: values.clone() }
         }
     };
-    Ok(scaled(data, &factor)?.map(|data| Some((id, slot, data))))
+    Ok(scaled(data, &factor)?.map(|data| vec![(id, slot, data)]))
 }
 
 /// One side of a `MatMul` is scaled: the weight, or what leads to either side.

@@ -78,7 +78,9 @@ impl Rule for DropBroadcastExpand {
 fn same_dims(facts: &Facts, inputs: &[ValueId], value: ValueId) -> Option<bool> {
     let dims = facts.shape(value)?;
     let shapes: Vec<&[Expr]> = inputs.iter().map(|&v| facts.shape(v)).collect::<Option<_>>()?;
-    Some(dims.iter().rev().enumerate().all(|(from_back, dim)| {
-        shapes.iter().any(|shape| shape.iter().rev().nth(from_back) == Some(dim))
-    }))
+    Some(
+        dims.iter().rev().enumerate().all(|(from_back, dim)| {
+            shapes.iter().any(|shape| shape.iter().rev().nth(from_back) == Some(dim))
+        }),
+    )
 }

@@ -39,7 +39,7 @@ impl Pass for MergeParallelSlices {
             for node in scope.graph.order()? {
                 if scope.graph.contains_node(node) && scope.graph.node(node).is("Concat") {
                     match joined(scope, node) {
-                        Ok((parts, axis)) => gather(scope, cx, node, &parts, axis, &mut made, &mut summary)?,
+                        Ok(parts) => gather(scope, cx, node, &parts, &mut made, &mut summary)?,
                         Err(skip) if skip == Skip::no_concern() => {}
                         Err(skip) => summary.skip(skip.0),
                     }
@@ -78,7 +78,7 @@ fn part(scope: &Scope<'_>, id: NodeId) -> Option<Part> {
 }
 
 /// The parts that a `Concat` puts together, where all are of one value along its axis, and nothing else reads them.
-fn joined(scope: &Scope<'_>, concat: NodeId) -> Result<(Vec<Part>, usize), Skip> {
+fn joined(scope: &Scope<'_>, concat: NodeId) -> Result<Vec<Part>, Skip> {
     let graph = &*scope.graph;
     let mut parts: Vec<Part> = Vec::new();
     for value in graph.node_inputs(concat).into_iter().flatten() {
@@ -99,7 +99,7 @@ fn joined(scope: &Scope<'_>, concat: NodeId) -> Result<(Vec<Part>, usize), Skip>
     let inner = scope.facts.shape(input).unwrap_or_default().iter().skip(axis + 1);
     let inner = inner.map(|d| d.known().unwrap_or(1)).fold(1i64, i64::saturating_mul);
     Skip::unless(inner >= RUN, "the parts are of single elements")?;
-    Ok((parts, axis))
+    Ok(parts)
 }
 
 /// The fewest elements that are worth to be moved as one.
@@ -112,7 +112,6 @@ fn gather(
     cx: &mut PassContext<'_>,
     concat: NodeId,
     parts: &[Part],
-    axis: usize,
     made: &mut BTreeMap<Vec<i64>, ValueId>,
     summary: &mut Summary,
 ) -> anyhow::Result<()> {
@@ -135,13 +134,12 @@ fn gather(
     };
     cx.limits.growth = left;
     cx.limits.grown += bytes;
-    let index = match made.get(&indices) {
-        Some(&value) => value,
-        None => {
-            let value = scope.add_constant("indices", TensorData::vector(&indices))?;
-            made.insert(indices, value);
-            value
-        }
+    let index = if let Some(&value) = made.get(&indices) {
+        value
+    } else {
+        let value = scope.add_constant("indices", TensorData::vector(&indices))?;
+        made.insert(indices, value);
+        value
     };
     let slices: Vec<NodeId> = parts.iter().map(|p| p.node).collect();
     let stands_for: Vec<NodeId> = slices.iter().copied().chain([concat]).collect();
@@ -149,7 +147,7 @@ fn gather(
         pass: "merge-parallel-slices",
         stands_for: &stands_for,
         op: OpName::onnx("Gather"),
-        attrs: Attrs::new().with("axis", axis as i64),
+        attrs: Attrs::new().with("axis", first.axis as i64),
         inputs: &[Some(first.input), Some(index)],
     };
     let pieces: Vec<ValueId> = slices.iter().filter_map(|&n| scope.graph.node_output(n, 0)).collect();

@@ -120,21 +120,20 @@ fn resolve(
         let goes = scope.graph.producer(target).is_some()
             && !scope.graph.is_pinned(target)
             && readers.iter().all(|&(n, slot)| slot == Some(1) && resolved.contains(&n));
-        let value = match made.get(&dims) {
-            Some(&value) => value,
-            None => {
-                let bytes = if goes { 0 } else { 8 * dims.len() as u64 };
-                let Some(left) = cx.limits.growth.checked_sub(bytes) else {
-                    summary.skip("the new dims would grow the file");
-                    continue;
-                };
-                cx.limits.growth = left;
-                cx.limits.grown += bytes;
-                let wish = scope.graph.value(target).name.clone();
-                let value = scope.add_constant(&wish, TensorData::vector(&dims))?;
-                made.insert(dims, value);
-                value
-            }
+        let value = if let Some(&value) = made.get(&dims) {
+            value
+        } else {
+            let bytes = if goes { 0 } else { 8 * dims.len() as u64 };
+            let Some(left) = cx.limits.growth.checked_sub(bytes) else {
+                summary.skip("the new dims would grow the file");
+                continue;
+            };
+            cx.limits.growth = left;
+            cx.limits.grown += bytes;
+            let wish = scope.graph.value(target).name.clone();
+            let value = scope.add_constant(&wish, TensorData::vector(&dims))?;
+            made.insert(dims, value);
+            value
         };
         if scope.graph.node(node).attrs.int("allowzero") == Some(1) {
             scope.set_attr(node, "allowzero", 0);
