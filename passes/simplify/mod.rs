@@ -1,6 +1,7 @@
 //! What needs no arithmetic: removing, merging, inlining and naming.
 
 mod axes;
+pub mod broadcast_expand;
 pub mod cast_like;
 pub mod casts;
 pub mod clips;
@@ -10,6 +11,8 @@ pub mod constants;
 pub mod dead;
 pub mod equal_initializers;
 pub mod equal_nodes;
+pub mod equal_shapes;
+pub mod filled_bias;
 pub mod functions;
 mod gathered;
 pub mod global_pool;
@@ -33,3 +36,5 @@ mod uniform;
 pub mod r#where;
 pub mod zero_bias;
 mod zero_sign;
+pub mod parallel_slices;
+pub mod target_dims;

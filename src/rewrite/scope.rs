@@ -131,6 +131,31 @@ impl Scope<'_> {
         remove_if_dead(self.graph, value, self.names)
     }
 
+    /// Removes what only led to a value that nothing reads any more: its operator, where no other output of that is read,
+    /// and so on upwards.
+    pub(crate) fn remove_unread(&mut self, value: ValueId) {
+        let mut waiting = vec![value];
+        while let Some(value) = waiting.pop() {
+            if !self.graph.contains_value(value) {
+                continue;
+            }
+            let Some((node, _)) = self.graph.producer(value) else {
+                self.remove_if_dead(value);
+                continue;
+            };
+            let outputs: Vec<ValueId> = self.graph.node_outputs(node).into_iter().flatten().collect();
+            if outputs.iter().any(|&v| self.graph.use_count(v) > 0 || self.graph.is_pinned(v)) {
+                continue;
+            }
+            waiting.extend(self.graph.node_inputs(node).into_iter().flatten());
+            waiting.extend(self.graph.captures(node));
+            self.graph.remove_node(node);
+            for output in outputs {
+                self.remove_if_dead(output);
+            }
+        }
+    }
+
     /// Gives a value a name that no graph of the model uses.
     pub(crate) fn rename(&mut self, value: ValueId, name: &str) -> Result<(), IrError> {
         self.names.release(&self.graph.value(value).name);
@@ -188,6 +213,18 @@ impl Scope<'_> {
                 alias(self.graph, old, new)?;
             }
         }
+        Ok(Ok(()))
+    }
+
+    /// Removes the operator that makes a value, its only one, and lets what reads it read an equal one.
+    pub(crate) fn merge_value(&mut self, old: ValueId, new: ValueId) -> Result<Outcome, IrError> {
+        if let Err(skip) = can_alias(self.graph, old, new) {
+            return Ok(Err(skip));
+        }
+        if let Some((node, _)) = self.graph.producer(old) {
+            self.graph.remove_node(node);
+        }
+        alias(self.graph, old, new)?;
         Ok(Ok(()))
     }
 
@@ -257,13 +294,23 @@ impl Scope<'_> {
 
     /// Puts an operator in the place of another, whose result it makes.
     pub(crate) fn exchange(&mut self, old: NodeId, new: NewOp<'_>, output: ValueId) -> Result<(), IrError> {
+        self.exchange_all(&[old], new, &[Some(output)])
+    }
+
+    /// Puts an operator in the place of several, whose results it makes; it is named as the first.
+    pub(crate) fn exchange_all(
+        &mut self,
+        old: &[NodeId],
+        new: NewOp<'_>,
+        outputs: &[Option<ValueId>],
+    ) -> Result<(), IrError> {
         let made_by = Arc::new(self.provenance(new.pass, new.stands_for));
         let mut node = Node::new(new.op, "", new.attrs);
-        if let Some(old) = self.graph.remove_node(old) {
+        for old in old.iter().rev().filter_map(|&old| self.graph.remove_node(old)) {
             (node.name, node.position) = (old.name, old.position);
         }
         node.made_by = Some(made_by);
-        self.graph.add_node(node, new.inputs, &[Some(output)]).map(|_| ())
+        self.graph.add_node(node, new.inputs, outputs).map(|_| ())
     }
 
     /// Lets an operator read another value in one of its slots. The old one may be left without readers.
