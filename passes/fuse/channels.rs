@@ -7,7 +7,7 @@ pub(super) struct Layer {
     /// How many there are.
     pub channels: usize,
     weight: TensorData,
-    weight_var: ConstVar,
+    weight_value: ValueId,
     /// Rows and columns of output channels: `Conv` has the channels in axis 0 for every group; `ConvTranspose` has
     /// `[input channels, output channels / group, …]`.
     layout: Layout,
@@ -21,9 +21,11 @@ enum Layout {
 }
 
 impl Layer {
-    /// Reads the geometry off the weight and the bias of a matched convolution.
-    pub(super) fn of(m: &Match<'_>, node: &Node, weight: ConstVar, bias: OptVar) -> Result<Self, Skip> {
-        let data = m.tensor(weight).clone();
+    /// Reads the geometry off the weight and the bias of a convolution.
+    pub(super) fn of(m: &Match<'_>, conv: NodeId) -> Result<Self, Skip> {
+        let (node, slot) = (m.graph().node(conv), |slot| m.graph().node_input(conv, slot));
+        let weight_value = slot(1).ok_or_else(Skip::no_concern)?;
+        let data = m.constant_of(weight_value).ok_or_else(Skip::no_concern)?.clone();
         let dims: Vec<usize> = data.dims().iter().map(|&d| d as usize).collect();
         Skip::unless(dims.len() >= 3, "the weight has fewer than three dims")?;
         Skip::unless(data.dtype().has_f64s(), "the weight is not floating point")?;
@@ -40,12 +42,14 @@ impl Layer {
                 channels.ok_or_else(|| Skip::because("group does not divide the input channels"))?;
             (channels, Layout::Transposed { group })
         };
-        Ok(Self { channels, weight: data, weight_var: weight, layout, bias: m.optional(bias) })
+        Ok(Self { channels, weight: data, weight_value, layout, bias: slot(2) })
     }
 
     /// The bias per output channel; zeros where there is none.
-    pub(super) fn bias(&self, m: &Match<'_>, bias: OptVar) -> Result<Vec<f64>, Skip> {
-        let bias = m.f64s_if_present(bias)?.unwrap_or_else(|| vec![0.0; self.channels]);
+    pub(super) fn bias(&self, m: &Match<'_>) -> Result<Vec<f64>, Skip> {
+        let Some(bias) = self.bias else { return Ok(vec![0.0; self.channels]) };
+        let bias = m.constant_of(bias).ok_or_else(|| Skip::because("the bias is not constant"))?;
+        let bias = bias.to_f64s().ok_or_else(|| Skip::because("the bias is not floating point"))?;
         Skip::unless(bias.len() == self.channels, "the bias has another length than the output channels")?;
         Ok(bias)
     }
@@ -65,10 +69,10 @@ impl Layer {
         let finite = finite && scale.unwrap_or_default().iter().all(|x| x.is_finite());
         Skip::unless(finite, "a fused parameter would not be finite")?;
         let weight = match scale {
-            None => m.constant(self.weight_var).into(),
+            None => self.weight_value.into(),
             Some(k) => {
                 let weight = self.scaled(k)?;
-                rw.constant(m.name(m.constant(self.weight_var)), weight)
+                rw.constant(m.name(self.weight_value), weight)
             }
         };
         if self.bias.is_none() && bias.iter().all(|&b| b == 0.0) {

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::ir::{Attrs, OpName, TensorData, ValueId};
+use crate::ir::{Attrs, NodeId, OpName, TensorData, ValueId};
 
 /// An input of a new node: a value of the graph, one that the same rewrite makes, or nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,7 @@ pub struct Rewrite {
     pub(super) nodes: Vec<NewNode>,
     pub(super) aliases: Vec<(ValueId, Operand)>,
     pub(super) constants: Vec<(ValueId, TensorData)>,
+    pub(super) removed: Vec<NodeId>,
 }
 
 impl Rewrite {
@@ -126,5 +127,11 @@ impl Rewrite {
     /// A value becomes a constant, under its own name.
     pub fn fold(&mut self, value: ValueId, data: TensorData) {
         self.constants.push((value, data));
+    }
+
+    /// An operator that vanishes with those of the pattern, as if it were one of them: its results must have no reader
+    /// that stays.
+    pub fn remove(&mut self, node: NodeId) {
+        self.removed.push(node);
     }
 }
