@@ -80,6 +80,7 @@ registry! {
     "fuse-conv-affine" => FuseConvAffine(fuse::conv_affine::FuseConvAffine),
     "fuse-conv-bn" => FuseConvBn(fuse::conv_bn::FuseConvBn),
     "fuse-matmul-add" => FuseMatmulAdd(fuse::matmul_add::FuseMatmulAdd),
+    "fuse-summed-convs" => FuseSummedConvs(fuse::summed_convs::FuseSummedConvs),
     "import-qat" => ImportQat(quantize::qat::ImportQat),
     "inline-constant-if" => InlineConstantIf(simplify::constant_if::InlineConstantIf),
     "inline-functions" => InlineFunctions(simplify::functions::InlineFunctions),

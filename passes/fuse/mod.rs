@@ -5,3 +5,5 @@ mod channels;
 pub mod conv_affine;
 pub mod conv_bn;
 pub mod matmul_add;
+pub mod summed_convs;
+mod windows;
