@@ -5,9 +5,14 @@ mod terms;
 mod windows;
 
 pub mod activation;
+pub mod affine_conv;
+pub mod concat_bn;
+pub mod concatenated_convs;
 pub mod conv_affine;
 pub mod conv_bn;
+pub mod conv_conv;
 pub mod gelu;
 pub mod hard_activation;
 pub mod matmul_add;
+pub mod pad;
 pub mod summed_convs;

@@ -1,5 +1,6 @@
 //! Sum parallel convolutions into one.
 
+use super::channels::{Affine, finite};
 use super::windows::Windows;
 use crate::prelude::*;
 
@@ -171,21 +172,8 @@ impl Branch {
 
     /// A normalization with fixed statistics multiplies every channel, and adds to it.
     fn norm(m: &Match<'_>, id: NodeId, sign: f64, rank: usize) -> Option<Self> {
-        let node = m.graph().node(id);
-        let trains = node.attrs.int("training_mode").unwrap_or(0) != 0;
-        let used = |slot| m.graph().node_output(id, slot).is_some_and(|v| m.graph().use_count(v) > 0);
-        if trains || (1..5).any(used) {
-            return None;
-        }
-        let numbers = |slot: usize| m.graph().constant_input(id, slot)?.to_f64s();
-        let (scale, shift, mean, var) = (numbers(1)?, numbers(2)?, numbers(3)?, numbers(4)?);
-        if [&shift, &mean, &var].iter().any(|n| n.len() != scale.len()) {
-            return None;
-        }
-        let epsilon = f64::from(node.attrs.float("epsilon").unwrap_or(1e-5));
-        let k: Vec<f64> = scale.iter().zip(&var).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
-        let bias = (0..k.len()).map(|c| shift[c] - mean[c] * k[c]).collect();
-        Some(Self::point(Some(id), sign, rank, k, bias))
+        let Affine { scale, shift } = Affine::of_norm(m, id)?;
+        Some(Self::point(Some(id), sign, rank, scale, shift))
     }
 
     fn point(node: Option<NodeId>, sign: f64, rank: usize, weight: Vec<f64>, bias: Vec<f64>) -> Self {
@@ -193,13 +181,4 @@ impl Branch {
         let windows = Windows::point(rank);
         Self { node, sign, channels, columns: 1, group: channels, windows, weight, bias }
     }
-}
-
-/// A tensor of numbers, all of which stay finite in its type.
-fn finite(dtype: DType, dims: &[u64], items: &[f64]) -> Result<TensorData, Skip> {
-    let data = TensorData::from_f64s(dtype, dims, items).ok_or_else(Skip::no_concern)?;
-    let mut finite = true;
-    data.each_f64(|_, x| finite &= x.is_finite());
-    Skip::unless(finite, "a fused parameter would not be finite")?;
-    Ok(data)
 }
