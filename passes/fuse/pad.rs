@@ -52,6 +52,8 @@ impl Rule for FusePad {
                 let full = sums(&windows.before, &before) && sums(&windows.after, &after);
                 Skip::unless(full, "a window would hold nothing but padding")?;
                 if average {
+                    let counting = m.target().opset("").is_some_and(|opset| opset >= 7);
+                    Skip::unless(counting, "the opset that is written cannot count padding")?;
                     attrs.set("count_include_pad", 1i64);
                 }
             }
