@@ -10,7 +10,8 @@ use crate::prelude::*;
 ///
 /// A factor goes into the weight, by input channel; what is added goes through the weight into the bias. Both are
 /// computed in f64 and rounded once. Where the convolution pads, zeros are padded after the shift and not before: so
-/// there is none to be had, and a `ConvTranspose`, which sums fewer elements at its border, takes none either.
+/// there is none to be had, and a `ConvTranspose`, which sums fewer elements at its border, takes none either. Of
+/// `x * k + c`, the factor goes all the same, and `x + c / k` stays.
 ///
 /// *Left alone:* a shift before padding; a constant that varies along another axis than the channels or that might widen
 /// its input; `c / x`; normalization in training mode; and a result that anything else reads.
@@ -36,17 +37,31 @@ impl Rule for FuseAffineConv {
             let group = usize::try_from(group).ok().filter(|&g| g > 0).ok_or_else(Skip::no_concern)?;
             let sums = Sums { transposed: m.node(conv).is("ConvTranspose"), group, dims: weight.dims() };
             let channels = sums.inputs().ok_or_else(Skip::no_concern)?;
-            let (source, Affine { scale, shift }) = read(m, affine, channels, weight.rank())?;
+            let (mut source, Affine { mut scale, mut shift }) = read(m, affine, channels, weight.rank())?;
+            rw.remove(affine);
 
             let shifts = shift.iter().any(|&s| s != 0.0);
             let unpadded = || Windows::of(m.node(conv), &weight.dims()[2..]).is_some_and(|w| w.is_unpadded());
             let exact = !shifts || !sums.transposed && unpadded();
-            Skip::unless(exact, "the shift would be missing where the convolution pads")?;
+            let mut input = Operand::from(source);
+            if !exact {
+                let inner = m.made_by(source, &["Mul", "Div"]).filter(|_| scale.iter().all(|&k| k == 1.0));
+                let inner = inner
+                    .ok_or_else(|| Skip::because("the shift would be missing where the convolution pads"))?;
+                let factors = read(m, inner, channels, weight.rank())?;
+                (source, scale) = (factors.0, factors.1.scale);
+                rw.remove(inner);
+                input = shifted(m, rw, affine, source, &scale, &shift, weight)?;
+                shift = vec![0.0; channels];
+            }
+            let shifts = shift.iter().any(|&s| s != 0.0);
             let bias = if shifts {
                 let output = m.output(conv, 0)?;
                 let bias = sums.bias(m, m.optional(b), weight, &shift)?;
                 let data = finite(weight.dtype(), &[bias.len() as u64], &bias)?;
-                let name = m.optional(b).map_or_else(|| format!("{}_bias", m.name(output)), |b| m.name(b).to_owned());
+                let name = m
+                    .optional(b)
+                    .map_or_else(|| format!("{}_bias", m.name(output)), |b| m.name(b).to_owned());
                 rw.constant(name, data)
             } else {
                 m.optional(b).into()
@@ -56,12 +71,34 @@ impl Rule for FuseAffineConv {
             } else {
                 rw.constant(m.name(m.constant(w)), sums.scaled(weight, &scale)?)
             };
-            rw.remove(affine);
             let node = m.node(conv);
-            rw.emit(&node.op.name, node.attrs.clone(), [source.into(), weight, bias], m.output(conv, 0)?);
+            rw.emit(&node.op.name, node.attrs.clone(), [input, weight, bias], m.output(conv, 0)?);
             Ok(())
         })
     }
+}
+
+/// `x + c / k`, for an addend that was added to `x * k`.
+fn shifted(
+    m: &Match<'_>,
+    rw: &mut Rewrite,
+    add: NodeId,
+    x: ValueId,
+    k: &[f64],
+    c: &[f64],
+    weight: &TensorData,
+) -> Result<Operand, Skip> {
+    let quotients: Vec<f64> = c.iter().zip(k).map(|(c, k)| c / k).collect();
+    let one = quotients.iter().all(|q| q.to_bits() == quotients[0].to_bits());
+    let dims = if one { vec![] } else { [vec![c.len() as u64], vec![1; weight.rank() - 2]].concat() };
+    let numbers = if one { &quotients[..1] } else { &quotients };
+    let data = finite(weight.dtype(), &dims, numbers)?;
+    let slots: Vec<ValueId> = m.graph().node_inputs(add).into_iter().flatten().collect();
+    let old = slots.iter().copied().find(|&v| m.constant_of(v).is_some());
+    let output = m.graph().node_output(add, 0);
+    let (old, output) = old.zip(output).ok_or_else(Skip::no_concern)?;
+    let addend = rw.constant(m.name(old), data);
+    Ok(rw.add("Add", Attrs::new(), [x.into(), addend], m.name(output)))
 }
 
 /// The input of an affine operator, and its factors and shifts.
