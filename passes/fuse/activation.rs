@@ -13,8 +13,8 @@ use crate::prelude::*;
 ///
 /// Numbers have to be as near as four units in the last place of the element type.
 ///
-/// *Left alone:* an older opset, element types that runtimes lack, parts that something else reads, and
-/// `Log(1 + Exp(x))`, which overflows where `Softplus` does not.
+/// *Left alone:* an older opset, what the profile of the target `lacks`, element types that few runtimes have, parts that
+/// something else reads, and `Log(1 + Exp(x))`, which overflows where `Softplus` does not.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FuseActivation {}
@@ -104,7 +104,12 @@ fn divided(m: &Match<'_>) -> Option<Found> {
     let mut inner = sum.inner;
     inner.push(node);
     if m.graph().node(node).is("Abs") {
-        return (above == Some(argument)).then_some(Found { op: "Softsign", x: argument, alpha: None, inner });
+        return (above == Some(argument)).then_some(Found {
+            op: "Softsign",
+            x: argument,
+            alpha: None,
+            inner,
+        });
     }
     let argument = Poly::of(m, argument);
     let Some((0.0, -1.0, x)) = argument.line() else { return None };
@@ -113,7 +118,8 @@ fn divided(m: &Match<'_>) -> Option<Found> {
         return Some(Found { op: "Swish", x, alpha: None, inner });
     }
     // A vector of ones could widen the result.
-    let one = |v: ValueId| m.constant_of(v).filter(|c| c.rank() == 0).and_then(TensorData::to_f64) == Some(1.0);
+    let one =
+        |v: ValueId| m.constant_of(v).filter(|c| c.rank() == 0).and_then(TensorData::to_f64) == Some(1.0);
     above.is_none_or(one).then_some(Found { op: "Sigmoid", x, alpha: None, inner })
 }
 

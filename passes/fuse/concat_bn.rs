@@ -46,7 +46,12 @@ impl Rule for FuseConcatBn {
                 let bias: Vec<f64> = bias.iter().zip(k).zip(shift).map(|((b, k), s)| b * k + s).collect();
                 let [weight, bias] = layer.rebuild(m, rw, value, Some(k), &bias)?;
                 let (node, x) = (m.graph().node(conv), m.graph().node_input(conv, 0));
-                parts.push(rw.add(&node.op.name, node.attrs.clone(), [x.into(), weight, bias], m.name(value)));
+                parts.push(rw.add(
+                    &node.op.name,
+                    node.attrs.clone(),
+                    [x.into(), weight, bias],
+                    m.name(value),
+                ));
                 rw.remove(conv);
             }
             rw.emit("Concat", m.node(concat).attrs.clone(), parts, m.output(bn, 0)?);

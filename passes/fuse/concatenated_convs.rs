@@ -112,9 +112,8 @@ fn stack(m: &Match<'_>, rw: &mut Rewrite, parts: &[&Layer<'_>]) -> Result<(Attrs
             None => bias.extend(vec![0; (rows(part) * dtype.bits() / 8) as usize]),
         }
     }
-    let tensor = |dims: &[u64], bytes: Vec<u8>| {
-        TensorData::new(dtype, dims, bytes).map_err(|_| Skip::no_concern())
-    };
+    let tensor =
+        |dims: &[u64], bytes: Vec<u8>| TensorData::new(dtype, dims, bytes).map_err(|_| Skip::no_concern());
     let named = parts.iter().find_map(|part| part.bias).map(|(value, _)| m.name(value));
     let bias = match named {
         None => Operand::Absent,

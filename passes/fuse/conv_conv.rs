@@ -39,7 +39,8 @@ impl Rule for FuseConvConv {
             let taps = windows.size();
             Skip::unless(saves(&one, &two, taps), "together they would take more multiplications")?;
 
-            let work = [two.outputs, two.inputs, one.inputs, taps].iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+            let work =
+                [two.outputs, two.inputs, one.inputs, taps].iter().try_fold(1usize, |n, &d| n.checked_mul(d));
             Skip::unless(work.is_some_and(|n| n <= WORK), "the weights are too large to be multiplied")?;
 
             let output = m.output(second, 0)?;

@@ -6,7 +6,7 @@ use crate::prelude::*;
 /// or `SpaceToDepth`.
 ///
 /// *Left alone:* another order of the axes, a height or width that is not known, blocks that are not square, an opset
-/// older than 11 where the order of the channels needs it, and parts that something else reads.
+/// older than 11 where the order of the channels needs it, integers, and parts that something else reads.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FuseDepthToSpace {}
@@ -21,7 +21,9 @@ impl Rule for FuseDepthToSpace {
         let joined = p.op("Reshape", (moved, second));
 
         rule_fn(move |m, rw| {
-            let dims = |v: ValueId| m.facts().shape(v).map(|dims| dims.iter().map(|d| d.known()).collect::<Vec<_>>());
+            let dims = |v: ValueId| {
+                m.facts().shape(v).map(|dims| dims.iter().map(|d| d.known()).collect::<Vec<_>>())
+            };
             let (from, output) = (m.value(x), m.output(joined, 0)?);
             let shapes = dims(from).zip(dims(m.output(split, 0)?)).zip(dims(output));
             let ((input, inner), outer) = shapes.ok_or_else(Skip::no_concern)?;
@@ -39,6 +41,8 @@ impl Rule for FuseDepthToSpace {
             if !same_batch || !m.target().supports_type(op, dtype) {
                 return Err(Skip::no_concern());
             }
+            let common = matches!(dtype, DType::Float | DType::Float16 | DType::Double);
+            Skip::unless(common, "few runtimes move blocks of this element type")?;
             let mut attrs = Attrs::new().with("blocksize", block);
             if mode == "CRD" {
                 let newer = m.target().opset("").is_some_and(|opset| opset >= 11);
@@ -52,7 +56,12 @@ impl Rule for FuseDepthToSpace {
 }
 
 /// The operator, its block size and its mode, by the order of the axes and the dims without the batch.
-fn form(perm: &[i64], input: &[i64], inner: &[i64], outer: &[i64]) -> Option<(&'static str, i64, &'static str)> {
+fn form(
+    perm: &[i64],
+    input: &[i64],
+    inner: &[i64],
+    outer: &[i64],
+) -> Option<(&'static str, i64, &'static str)> {
     let (&[c, h, w], &[oc, oh, ow]) = (input, outer) else { return None };
     let (op, mode, block) = match perm {
         [0, 3, 4, 1, 5, 2] => ("DepthToSpace", "DCR", inner[0]),
@@ -61,7 +70,8 @@ fn form(perm: &[i64], input: &[i64], inner: &[i64], outer: &[i64]) -> Option<(&'
         _ => return None,
     };
     let area = block.checked_mul(block).filter(|&a| a > 0)?;
-    let (deep, wide) = if op == "DepthToSpace" { ((c, h, w), (oc, oh, ow)) } else { ((oc, oh, ow), (c, h, w)) };
+    let (deep, wide) =
+        if op == "DepthToSpace" { ((c, h, w), (oc, oh, ow)) } else { ((oc, oh, ow), (c, h, w)) };
     let fits = deep.0 == wide.0.checked_mul(area)?
         && wide.1 == deep.1.checked_mul(block)?
         && wide.2 == deep.2.checked_mul(block)?;

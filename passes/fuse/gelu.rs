@@ -9,7 +9,7 @@ use crate::prelude::*;
 /// are arranged: as factors or divisors, first or last, the cube as `Pow` or as products. Numbers have to be as near as
 /// four units in the last place of the element type.
 ///
-/// *Left alone:* an older opset, and parts that something else reads.
+/// *Left alone:* an older opset, a runtime that the profile says has none (`lacks`), and parts that something else reads.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FuseGelu {}

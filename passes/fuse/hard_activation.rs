@@ -7,11 +7,11 @@ use crate::prelude::*;
 ///
 /// * `HardSigmoid`: `Clip(a * x + b, 0, 1)`, and `Clip(x + 3, 0, 6) / 6` with any numbers that come to the same
 /// * `HardSwish`: `x * Clip(x + 3, 0, 6) / 6` in any order, and `x * HardSigmoid(x)` with a slope of 1/6 and an offset
-///   of 1/2. Where the opset that is written has no `HardSwish`, the first becomes `HardSigmoid` and `Mul`.
+///   of 1/2. Where the target has no `HardSwish`, the first becomes `HardSigmoid` and `Mul`.
 ///
 /// Numbers have to be as near as four units in the last place of the element type.
 ///
-/// *Left alone:* element types that runtimes lack, and parts that something else reads.
+/// *Left alone:* what the profile of the target `lacks`, element types that few runtimes have, and parts that something else reads.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FuseHardActivation {}
@@ -39,7 +39,7 @@ impl Rule for FuseHardActivation {
                     rw.emit("HardSwish", Attrs::new(), [ramp.x.into()], output);
                     return Ok(());
                 }
-                Skip::unless(!was_one, "the opset that is written has no HardSwish")?;
+                Skip::unless(!was_one, "the target has no HardSwish")?;
                 ramp.inner.iter().for_each(|&node| rw.remove(node));
                 let attrs = attrs(&ramp, dtype)?;
                 let gate = rw.add("HardSigmoid", attrs, [ramp.x.into()], format!("{}_gate", m.name(output)));

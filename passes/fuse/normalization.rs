@@ -11,10 +11,10 @@ use crate::prelude::*;
 /// * `InstanceNormalization`, over all axes but batch and channels, with a factor and an addend for every channel
 ///
 /// and with `x` itself for `d`, `RMSNormalization` (23), with a factor or without. The square may be a `Pow`, the root a
-/// power, and its inverse a factor. A factor that is not there is made of ones where the file may grow by so much.
+/// power, and its inverse a factor; TensorFlow's `x * g + (b - ReduceMean(x) * g)` is the same. A factor that is not there is made of ones where the file may grow by so much.
 ///
 /// *Left alone:* axes that are not the last, or whose size is not known where a factor has to be made; factors that are
-/// not constant; an older opset; element types other than `float` and `float16`, for which few runtimes have it; and parts
+/// not constant; an older opset, and what the profile of the target `lacks`; element types other than `float` and `float16`, for which few runtimes have it; and parts
 /// that something else reads.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -34,7 +34,7 @@ impl Rule for FuseNormalization {
             }
             let op = norm.op();
             let dtype = m.dtype(norm.core.x).ok_or_else(Skip::no_concern)?;
-            Skip::unless(m.target().supports(op), "the opset that is written has no such normalization")?;
+            Skip::unless(m.target().supports(op), "the target has no such normalization")?;
             let common = matches!(dtype, DType::Float | DType::Float16);
             Skip::unless(common, "few runtimes have the normalization in this element type")?;
             let epsilon = attribute(norm.core.epsilon, dtype).filter(|&e| e >= 0.0);
@@ -99,6 +99,9 @@ impl Norm {
             return Some(Self { core, by_channel: false, dims, scale: None, bias: None });
         }
         let node = m.made_by(value, &["Mul", "Add"])?;
+        if let Some(norm) = Self::read_spread(m, node) {
+            return Some(norm);
+        }
         let slot = |slot: usize| m.graph().node_input(node, slot);
         let (inner, parameter) = match (m.constant_of(slot(0)?), m.constant_of(slot(1)?)) {
             (None, Some(_)) => (slot(0)?, slot(1)?),
@@ -107,6 +110,35 @@ impl Norm {
         };
         let norm = Self::read(m, inner).filter(|_| m.is_private(inner))?;
         norm.with(m, node, parameter)
+    }
+
+    /// `x * g + (bias - ReduceMean(x) * g)`, where `g` is the factor times the inverse of the root: as TensorFlow has it.
+    fn read_spread(m: &Match<'_>, add: NodeId) -> Option<Self> {
+        let (a, b) = operands(m, add, "Add")?;
+        let (kept, less) = if m.made_by(a, &["Sub"]).is_some() { (b, a) } else { (a, b) };
+        let (sub, times) = (m.made_by(less, &["Sub"])?, m.made_by(kept, &["Mul"])?);
+        let (bias, shift) = operands(m, sub, "Sub")?;
+        let (data, mul) = (m.constant_of(bias)?, m.made_by(shift, &["Mul"])?);
+        let (first, second) = (operands(m, times, "Mul")?, operands(m, mul, "Mul")?);
+        let pairs = [(first.0, first.1), (first.1, first.0)].into_iter();
+        let (x, gain) = pairs.clone().find(|&(_, g)| g == second.0 || g == second.1)?;
+        let average = if gain == second.0 { second.1 } else { second.0 };
+        let scaled = m.made_by(gain, &["Mul"])?;
+        let (p, q) = operands(m, scaled, "Mul")?;
+        let (scale, inverse) = if m.constant_of(p).is_some() { (p, q) } else { (q, p) };
+        let factor = m.constant_of(scale)?;
+        let mut inner = vec![add, sub, times, mul, scaled];
+        let sum = root(m, inverse, -0.5, &mut inner)?;
+        let core = Core::under_root(m, sum, inner)?.center(m)?;
+        let mut unused = Vec::new();
+        let (of, axes) = mean(m, average, &mut unused)?;
+        if core.x != x || of != x || trailing(axes, core.rank)? != core.axis {
+            return None;
+        }
+        let dims = core.dims(m, false)?;
+        let scale = Some((scale, spread(factor, &dims, core.rank)?));
+        let bias = Some((bias, spread(data, &dims, core.rank)?));
+        Some(Self { core, by_channel: false, dims, scale, bias })
     }
 
     /// The same with one more factor or addend, where the operator has a place for it.
@@ -124,7 +156,8 @@ impl Norm {
             Some(fitted) => fitted,
             None => {
                 // The first parameter says what they go by.
-                let open = self.scale.is_none() && self.core.centered && self.core.axis == 2 && self.core.rank > 2;
+                let open =
+                    self.scale.is_none() && self.core.centered && self.core.axis == 2 && self.core.rank > 2;
                 norm.dims = if self.by_channel || open { self.core.dims(m, true)? } else { return None };
                 norm.by_channel = true;
                 by_channel(data, norm.dims[0], self.core.rank)?
@@ -182,19 +215,24 @@ impl Core {
                 }
             }
         };
-        let sum = Poly::of(m, root);
+        let plain = Self::under_root(m, root, inner).filter(|core| core.x == x)?;
+        Some(plain.clone().center(m).unwrap_or(plain))
+    }
+
+    /// What is squared in the sum of a mean of squares and an epsilon.
+    fn under_root(m: &Match<'_>, sum: ValueId, mut inner: Vec<NodeId>) -> Option<Self> {
+        let sum = Poly::of(m, sum);
         let (epsilon, 1.0, variance) = sum.line()? else { return None };
         inner.extend(sum.inner);
         let (square, axes) = mean(m, variance, &mut inner)?;
         let squared = m.made_by(square, &["Mul", "Pow"]).filter(|_| m.is_private(square))?;
-        let factors = [m.graph().node_input(squared, 0)?, m.graph().node_input(squared, 1)?];
-        let two = || m.constant_of(factors[1]).filter(|c| c.rank() == 0 || c.dims() == [1]).and_then(two);
-        let is_square = if m.graph().node(squared).is("Mul") { factors == [x, x] } else { factors[0] == x && two()? };
+        let (x, other) = (m.graph().node_input(squared, 0)?, m.graph().node_input(squared, 1)?);
+        let two = || m.constant_of(other).filter(|c| c.rank() == 0 || c.dims() == [1]).and_then(two);
+        let is_square = if m.graph().node(squared).is("Mul") { other == x } else { two()? };
         inner.push(squared);
         let rank = m.facts().rank(x)?;
         let axis = trailing(axes, rank)?;
-        let plain = Self { x, centered: false, axis, rank, epsilon, inner };
-        is_square.then(|| plain.clone().center(m).unwrap_or(plain))
+        is_square.then_some(Self { x, centered: false, axis, rank, epsilon, inner })
     }
 
     /// The same of a value from which its mean over the same axes is taken away.
@@ -214,6 +252,12 @@ impl Core {
         let known = |axis: usize| m.facts().dim(self.x, axis)?.known().and_then(|d| u64::try_from(d).ok());
         axes.map(known).collect::<Option<Vec<u64>>>().filter(|dims| !dims.contains(&0))
     }
+}
+
+/// The two inputs of an operator, where it is this one.
+fn operands(m: &Match<'_>, node: NodeId, op: &str) -> Option<(ValueId, ValueId)> {
+    let slot = |slot: usize| m.graph().node_input(node, slot);
+    m.graph().node(node).is(op).then(|| slot(0).zip(slot(1)))?
 }
 
 /// What a value is the root of, or the inverse of the root: `power` is 0.5 or -0.5.
@@ -240,7 +284,8 @@ fn mean(m: &Match<'_>, value: ValueId, inner: &mut Vec<NodeId>) -> Option<(Value
         Some(axes) => Some(m.constant_of(axes)?.to_i64s()?),
     };
     let empty = axes.as_ref().is_none_or(Vec::is_empty);
-    if attrs.int("keepdims").unwrap_or(1) != 1 || empty && attrs.int("noop_with_empty_axes").unwrap_or(0) != 0 {
+    if attrs.int("keepdims").unwrap_or(1) != 1 || empty && attrs.int("noop_with_empty_axes").unwrap_or(0) != 0
+    {
         return None;
     }
     inner.push(node);

@@ -28,12 +28,18 @@ impl Rule for FusePad {
                 let weight = m.facts().known_dims(m.input(op, 1)?);
                 weight.and_then(|dims| Some(dims.get(2..)?.to_vec())).unwrap_or_default()
             } else {
-                node.attrs.ints("kernel_shape").unwrap_or_default().iter().map(|&k| k.unsigned_abs()).collect()
+                node.attrs
+                    .ints("kernel_shape")
+                    .unwrap_or_default()
+                    .iter()
+                    .map(|&k| k.unsigned_abs())
+                    .collect()
             };
             Skip::unless(!kernel.is_empty(), "the kernel is not known")?;
             let fixed = matches!(node.attrs.str("auto_pad").unwrap_or("NOTSET"), "NOTSET" | "" | "VALID");
             let windows = Windows::of(node, &kernel).filter(|_| fixed);
-            let windows = windows.ok_or_else(|| Skip::because("the padding depends on the size of the input"))?;
+            let windows =
+                windows.ok_or_else(|| Skip::because("the padding depends on the size of the input"))?;
             let (before, after) = amounts(m, pad, kernel.len())?;
             check_value(m, pad, node.is("MaxPool"))?;
 
@@ -57,7 +63,8 @@ impl Rule for FusePad {
                     attrs.set("count_include_pad", 1i64);
                 }
             }
-            let add = |own: &[i64], more: &[i64]| own.iter().zip(more).map(|(a, b)| a + b).collect::<Vec<i64>>();
+            let add =
+                |own: &[i64], more: &[i64]| own.iter().zip(more).map(|(a, b)| a + b).collect::<Vec<i64>>();
             let pads: Vec<i64> =
                 [add(&windows.before, &before), add(&windows.after, &after)].into_iter().flatten().collect();
             attrs.remove("auto_pad");

@@ -45,7 +45,10 @@ impl Rule for FuseSoftmax {
             }
             let last = m.facts().rank(x).is_some_and(|rank| axis == rank as i64 - 1);
             let modern = m.target().opset("").is_some_and(|opset| opset >= 13);
-            Skip::unless(modern || last || axis == -1, "the axis is not the last, and the opset is older than 13")?;
+            Skip::unless(
+                modern || last || axis == -1,
+                "the axis is not the last, and the opset is older than 13",
+            )?;
             inner.into_iter().for_each(|node| rw.remove(node));
             rw.emit(op, Attrs::new().with("axis", axis), [x.into()], m.output(root, 0)?);
             Ok(())

@@ -35,7 +35,9 @@ impl Rule for FuseSummedConvs {
             }
             // One of the two is itself a sum with one of the branches in it.
             for (inner, outer) in [((left, 1.0), (right, sign)), ((right, sign), (left, 1.0))] {
-                let Some(add) = m.made_by(inner.0, &["Add"]).filter(|_| m.is_private(inner.0)) else { continue };
+                let Some(add) = m.made_by(inner.0, &["Add"]).filter(|_| m.is_private(inner.0)) else {
+                    continue;
+                };
                 let parts: Vec<ValueId> = m.graph().node_inputs(add).into_iter().flatten().collect();
                 let &[a, b] = parts.as_slice() else { continue };
                 for (part, other) in [(a, b), (b, a)] {
@@ -133,7 +135,8 @@ impl Pair {
             for column in 0..narrow.columns {
                 for (tap, place) in places.iter().enumerate() {
                     let to = (row * wide.columns + shift + column) * wide_size + place;
-                    weight[to] += narrow.sign * narrow.weight[(row * narrow.columns + column) * narrow_size + tap];
+                    weight[to] +=
+                        narrow.sign * narrow.weight[(row * narrow.columns + column) * narrow_size + tap];
                 }
             }
         }

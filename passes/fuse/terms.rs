@@ -173,11 +173,11 @@ pub(super) fn attribute(number: f64, dtype: DType) -> Option<f32> {
     (rounded.is_finite() && close(f64::from(rounded), number, dtype)).then_some(rounded)
 }
 
-/// The element type of a value, where the opset that is written has the operator for it.
+/// The element type of a value, where the target has the operator for it.
 pub(super) fn supported(m: &Match<'_>, op: &str, value: ValueId) -> Result<DType, Skip> {
     let dtype = m.dtype(value).ok_or_else(|| Skip::because("the element type is not known"))?;
     if m.target().supports_type(op, dtype) {
         return Ok(dtype);
     }
-    Err(Skip::because(format!("the opset that is written has no {op} of this type")))
+    Err(Skip::because(format!("the target has no {op} of this type")))
 }
