@@ -7,7 +7,7 @@ pub(super) struct Layer {
     /// How many there are.
     pub channels: usize,
     weight: TensorData,
-    weight_var: ConstVar,
+    weight_value: ValueId,
     /// Rows and columns of output channels: `Conv` has the channels in axis 0 for every group; `ConvTranspose` has
     /// `[input channels, output channels / group, …]`.
     layout: Layout,
@@ -21,9 +21,11 @@ enum Layout {
 }
 
 impl Layer {
-    /// Reads the geometry off the weight and the bias of a matched convolution.
-    pub(super) fn of(m: &Match<'_>, node: &Node, weight: ConstVar, bias: OptVar) -> Result<Self, Skip> {
-        let data = m.tensor(weight).clone();
+    /// Reads the geometry off the weight and the bias of a convolution.
+    pub(super) fn of(m: &Match<'_>, conv: NodeId) -> Result<Self, Skip> {
+        let (node, slot) = (m.graph().node(conv), |slot| m.graph().node_input(conv, slot));
+        let weight_value = slot(1).ok_or_else(Skip::no_concern)?;
+        let data = m.constant_of(weight_value).ok_or_else(Skip::no_concern)?.clone();
         let dims: Vec<usize> = data.dims().iter().map(|&d| d as usize).collect();
         Skip::unless(dims.len() >= 3, "the weight has fewer than three dims")?;
         Skip::unless(data.dtype().has_f64s(), "the weight is not floating point")?;
@@ -40,12 +42,19 @@ impl Layer {
                 channels.ok_or_else(|| Skip::because("group does not divide the input channels"))?;
             (channels, Layout::Transposed { group })
         };
-        Ok(Self { channels, weight: data, weight_var: weight, layout, bias: m.optional(bias) })
+        Ok(Self { channels, weight: data, weight_value, layout, bias: slot(2) })
+    }
+
+    /// The rank of the weight, and of the result.
+    pub(super) fn rank(&self) -> usize {
+        self.weight.rank()
     }
 
     /// The bias per output channel; zeros where there is none.
-    pub(super) fn bias(&self, m: &Match<'_>, bias: OptVar) -> Result<Vec<f64>, Skip> {
-        let bias = m.f64s_if_present(bias)?.unwrap_or_else(|| vec![0.0; self.channels]);
+    pub(super) fn bias(&self, m: &Match<'_>) -> Result<Vec<f64>, Skip> {
+        let Some(bias) = self.bias else { return Ok(vec![0.0; self.channels]) };
+        let bias = m.constant_of(bias).ok_or_else(|| Skip::because("the bias is not constant"))?;
+        let bias = bias.to_f64s().ok_or_else(Skip::no_concern)?;
         Skip::unless(bias.len() == self.channels, "the bias has another length than the output channels")?;
         Ok(bias)
     }
@@ -65,10 +74,10 @@ impl Layer {
         let finite = finite && scale.unwrap_or_default().iter().all(|x| x.is_finite());
         Skip::unless(finite, "a fused parameter would not be finite")?;
         let weight = match scale {
-            None => m.constant(self.weight_var).into(),
+            None => self.weight_value.into(),
             Some(k) => {
                 let weight = self.scaled(k)?;
-                rw.constant(m.name(m.constant(self.weight_var)), weight)
+                rw.constant(m.name(self.weight_value), weight)
             }
         };
         if self.bias.is_none() && bias.iter().all(|&b| b == 0.0) {
@@ -100,12 +109,7 @@ impl Layer {
     }
 
     fn check_range(&self, k: &[f64]) -> Result<(), Skip> {
-        let (least, most) = match self.weight.dtype() {
-            DType::Float16 => (6.103_515_625e-5, 65504.0),
-            DType::Double => (f64::MIN_POSITIVE, f64::MAX),
-            // bfloat16 has the exponents of float.
-            _ => (f64::from(f32::MIN_POSITIVE), 3.389_531_389_251_535_5e38),
-        };
+        let (least, most) = range(self.weight.dtype());
         let channel_of = self.layout.channels(self.weight.dims());
         let (mut finite, mut largest) = (true, vec![0f64; self.channels]);
         self.weight.each_f64(|i, x| {
@@ -117,6 +121,52 @@ impl Layer {
         let tiny = largest.iter().any(|&x| x > 0.0 && x < least);
         Skip::unless(finite, "a fused parameter would not be finite")?;
         Skip::unless(!tiny, "a fused parameter would be too small for its type")
+    }
+}
+
+/// The least number of an element type that has all its bits, and the greatest.
+pub(super) fn range(dtype: DType) -> (f64, f64) {
+    match dtype {
+        DType::Float16 => (6.103_515_625e-5, 65504.0),
+        DType::Double => (f64::MIN_POSITIVE, f64::MAX),
+        // bfloat16 has the exponents of float.
+        _ => (f64::from(f32::MIN_POSITIVE), 3.389_531_389_251_535_5e38),
+    }
+}
+
+/// A tensor of numbers, all of which stay finite in its type.
+pub(super) fn finite(dtype: DType, dims: &[u64], items: &[f64]) -> Result<TensorData, Skip> {
+    let data = TensorData::from_f64s(dtype, dims, items).ok_or_else(Skip::no_concern)?;
+    let mut finite = true;
+    data.each_f64(|_, x| finite &= x.is_finite());
+    Skip::unless(finite, "a fused parameter would not be finite")?;
+    Ok(data)
+}
+
+/// `x * scale + shift` for every channel.
+pub(super) struct Affine {
+    pub scale: Vec<f64>,
+    pub shift: Vec<f64>,
+}
+
+impl Affine {
+    /// A normalization with constant statistics; `None` where it trains.
+    pub(super) fn of_norm(m: &Match<'_>, id: NodeId) -> Option<Self> {
+        let node = m.graph().node(id);
+        let trains = node.attrs.int("training_mode").unwrap_or(0) != 0;
+        let used = |slot| m.graph().node_output(id, slot).is_some();
+        if trains || (1..5).any(used) {
+            return None;
+        }
+        let numbers = |slot: usize| m.graph().constant_input(id, slot)?.to_f64s();
+        let (scale, shift, mean, var) = (numbers(1)?, numbers(2)?, numbers(3)?, numbers(4)?);
+        if [&shift, &mean, &var].iter().any(|n| n.len() != scale.len()) {
+            return None;
+        }
+        let epsilon = f64::from(node.attrs.float("epsilon").unwrap_or(1e-5));
+        let scale: Vec<f64> = scale.iter().zip(&var).map(|(s, v)| s / (v + epsilon).sqrt()).collect();
+        let shift = shift.iter().zip(&mean).zip(&scale).map(|((s, m), k)| s - m * k).collect();
+        Some(Self { scale, shift })
     }
 }
 

@@ -24,9 +24,9 @@ impl Rule for FuseConvAffine {
         let affine = p.commutative(&["Add", "Sub", "Mul", "Div"], conv, c);
 
         rule_fn(move |m, rw| {
-            let layer = Layer::of(m, m.node(conv), w, b)?;
+            let layer = Layer::of(m, m.id(conv))?;
             let c = per_channel(m.tensor(c), m.tensor(w).rank(), layer.channels)?;
-            let bias = layer.bias(m, b)?;
+            let bias = layer.bias(m)?;
             let conv_first = m.input(affine, 0)? == m.output(conv, 0)?;
             let both = |f: &dyn Fn(f64, f64) -> f64| {
                 bias.iter().zip(&c).map(|(&b, &c)| f(b, c)).collect::<Vec<f64>>()
@@ -49,7 +49,7 @@ impl Rule for FuseConvAffine {
 }
 
 /// The constant as one number per channel of a result of rank `rank`, whose channels are axis 1.
-fn per_channel(c: &TensorData, rank: usize, channels: usize) -> Result<Vec<f64>, Skip> {
+pub(super) fn per_channel(c: &TensorData, rank: usize, channels: usize) -> Result<Vec<f64>, Skip> {
     let values = c.to_f64s().ok_or_else(|| Skip::because("the constant is not floating point"))?;
     Skip::unless(c.rank() <= rank, "the constant has more dims than the result")?;
     let axis = |from_back: usize| {

@@ -28,11 +28,11 @@ impl Rule for FuseConvBn {
             let extra = (1..5).any(|slot| m.output_is_used(bn, slot));
             Skip::unless(!training && !extra, "normalization runs in training mode")?;
 
-            let layer = Layer::of(m, m.node(conv), w, b)?;
+            let layer = Layer::of(m, m.id(conv))?;
             let (scale, shift, mean, var) = (m.f64s(scale)?, m.f64s(shift)?, m.f64s(mean)?, m.f64s(var)?);
             let widths = [scale.len(), shift.len(), mean.len(), var.len()];
             Skip::unless(widths.iter().all(|&n| n == layer.channels), "the number of channels differs")?;
-            let bias = layer.bias(m, b)?;
+            let bias = layer.bias(m)?;
 
             let epsilon = f64::from(m.node(bn).attrs.float("epsilon").unwrap_or(1e-5));
             let k: Vec<f64> = scale.iter().zip(&var).map(|(s, v)| s / (v + epsilon).sqrt()).collect();

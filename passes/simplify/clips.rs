@@ -38,7 +38,7 @@ impl Rule for MergeClips {
             let name = if relu { "Relu" } else { "Clip" };
             let allowed = m.target().supports_type(name, dtype);
             Skip::unless(allowed, "Clip lacks the element type at the written opset")?;
-            rw.absorb(inner);
+            rw.remove(inner);
             let mut inputs = vec![Operand::Old(x)];
             if !relu {
                 let parts = [inner, m.id(outer)];

@@ -38,7 +38,7 @@ impl Rule for MergeConcats {
                 let alone = graph.use_count(value) == 1 && !graph.is_pinned(value);
                 match inner.filter(same) {
                     Some(inner) if alone => {
-                        rw.absorb(inner);
+                        rw.remove(inner);
                         inputs.extend(graph.node_inputs(inner).into_iter().flatten().map(Operand::Old));
                         merged = true;
                     }

@@ -57,7 +57,7 @@ impl Rule for MergeReshapes {
                 let dims = pair.dims().ok_or_else(|| Skip::because("one Reshape cannot say its dims"))?;
                 ("Reshape", dims)
             };
-            rw.absorb(inner);
+            rw.remove(inner);
             let name = if op == "Reshape" { "reshape_dims" } else { "axes" };
             let list = rw.constant(name, TensorData::vector(&list));
             rw.emit(op, Attrs::new(), [x.into(), list], output);

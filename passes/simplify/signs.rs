@@ -33,7 +33,7 @@ impl Rule for AbsorbSigns {
                 let b = graph.node_input(difference, 1).ok_or_else(Skip::no_concern)?;
                 let told = may_tell_zeros(graph, output);
                 Skip::unless(!told, "an operator downstream may tell 0.0 from -0.0")?;
-                rw.absorb(difference);
+                rw.remove(difference);
                 rw.emit("Sub", Attrs::new(), [b.into(), a.into()], output);
                 return Ok(());
             }
@@ -57,7 +57,7 @@ impl Rule for AbsorbSigns {
                     _ => return Err(Skip::no_concern()),
                 },
             };
-            gone.iter().for_each(|&node| rw.absorb(node));
+            gone.iter().for_each(|&node| rw.remove(node));
             rw.emit(name, Attrs::new(), [a.into(), b.into()], output);
             Ok(())
         })

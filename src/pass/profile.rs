@@ -45,6 +45,9 @@ pub struct Profile {
     /// so that it takes them as they are, and rounds less. By default as for the others.
     #[serde(default)]
     pub sums_from: Option<u64>,
+    /// Operators of the standard that it lacks, or that it takes apart into slower ones: their parts stay as they are.
+    #[serde(default)]
+    pub lacks: Vec<String>,
     /// The domains of operators that it has besides those of the standard.
     #[serde(default)]
     pub domains: Vec<String>,
@@ -174,6 +177,7 @@ impl Default for Profile {
             between: list(&["Add", "AveragePool", "Concat", "GlobalAveragePool", "MaxPool", "Mul", "Resize"]),
             between_from: 0,
             sums_from: None,
+            lacks: Vec::new(),
             domains: Vec::new(),
             channel_scales: false,
             bias: BiasForm::Int32,

@@ -6,7 +6,7 @@ use anyhow::bail;
 
 use super::{AssignmentReport, LayerReport, Pass, PassContext, WidthReport, each_graph};
 use crate::ir::Model;
-use crate::rewrite::{CompiledRule, Select, SetReport, run_rules};
+use crate::rewrite::{CompiledRule, Scope, Select, SetReport, run_rules};
 
 /// What one pass did in a step.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
@@ -94,6 +94,9 @@ pub fn run_members(
             let mut report = SetReport::new();
             each_graph(model, cx, &mut |scope, cx| {
                 let before = cx.limits.growth;
+                let target = scope.target.clone().without(&cx.profile.lacks);
+                let Scope { graph, facts, names, .. } = scope;
+                let scope = &mut Scope { graph, target: &target, facts, names };
                 merge(&mut report, run_rules(scope, &rules, &mut cx.limits.growth)?);
                 cx.limits.grown += before - cx.limits.growth;
                 Ok(())

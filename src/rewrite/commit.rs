@@ -63,8 +63,7 @@ impl Committer<'_> {
         found: &Found,
         rewrite: Rewrite,
     ) -> Result<Applied, Refusal> {
-        let mut ops = found.ops(pattern);
-        ops.extend(rewrite.absorbed.iter().map(|&node| (node, false)));
+        let ops = removed_too(found.ops(pattern), &rewrite);
         self.check_privacy(&ops, found.root, &rewrite)?;
         self.check_root(&ops, found.root, &rewrite)?;
         for (old, with) in &rewrite.aliases {
@@ -287,6 +286,17 @@ impl Committer<'_> {
         }
         self.graph.add_node(node, &inputs, &outputs)
     }
+}
+
+/// The operators of a pattern, and those that the rule found by itself.
+fn removed_too(mut ops: Ops, rewrite: &Rewrite) -> Ops {
+    for &node in &rewrite.removed {
+        match ops.iter_mut().find(|(known, _)| *known == node) {
+            Some((_, shared)) => *shared = false,
+            None => ops.push((node, false)),
+        }
+    }
+    ops
 }
 
 /// Whether a value of the old graph is an operand of what a rewrite makes.

@@ -93,18 +93,18 @@ fn try_rule(
 ) -> Result<Tried, IrError> {
     let Scope { graph, target, facts, names } = scope;
     let Some(found) = match_at(&rule.pattern, graph, node) else { return Ok(Tried::No) };
-    let ops = found.ops(&rule.pattern);
-    let mut replaced: Vec<NodeId> = ops.iter().filter(|(_, stays)| !stays).map(|&(n, _)| n).collect();
-    if !rule.select.allows(graph, &replaced) {
-        return Ok(Tried::No);
-    }
     let mut rewrite = Rewrite::default();
-    if let Err(skip) = (rule.run)(&found.read(graph, facts, target), &mut rewrite) {
-        return Ok(if skip == Skip::no_concern() { Tried::No } else { Tried::Missed(skip) });
+    let outcome = (rule.run)(&found.read(graph, facts, target), &mut rewrite);
+    if !rule.select.is_all() {
+        let ops = found.ops(&rule.pattern);
+        let replaced = ops.iter().filter(|(_, stays)| !stays).map(|&(n, _)| n);
+        let replaced: Vec<NodeId> = replaced.chain(rewrite.removed.iter().copied()).collect();
+        if !rule.select.allows(graph, &replaced) {
+            return Ok(Tried::No);
+        }
     }
-    replaced.extend(&rewrite.absorbed);
-    if !rule.select.allows(graph, &replaced) {
-        return Ok(Tried::No);
+    if let Err(skip) = outcome {
+        return Ok(if skip == Skip::no_concern() { Tried::No } else { Tried::Missed(skip) });
     }
     let mut committer = Committer { graph, facts, names, pass: rule.id, budget };
     match committer.commit(&rule.pattern, &found, rewrite) {

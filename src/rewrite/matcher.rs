@@ -234,19 +234,20 @@ impl<'a> Match<'a> {
         self.tensor(var).to_f64s().ok_or_else(|| Skip::because("a parameter is not floating point"))
     }
 
-    /// The elements of an optional input as numbers, where it is present.
-    ///
-    /// # Errors
-    /// A near miss where it is present and no floating-point constant.
-    pub fn f64s_if_present(&self, var: OptVar) -> Result<Option<Vec<f64>>, Skip> {
-        let Some(value) = self.optional(var) else { return Ok(None) };
-        let data = self.graph.constant(value).ok_or_else(|| Skip::because("the bias is not constant"))?;
-        data.to_f64s().map(Some).ok_or_else(|| Skip::because("the bias is not floating point"))
-    }
-
     /// The constant behind any value.
     pub fn constant_of(&self, value: ValueId) -> Option<&'a TensorData> {
         self.graph.constant(value)
+    }
+
+    /// The operator whose first output a value is, where it is one of these.
+    pub fn made_by(&self, value: ValueId, ops: &[&str]) -> Option<NodeId> {
+        let (node, slot) = self.graph.producer(value)?;
+        (slot == 0 && ops.iter().any(|op| self.graph.node(node).is(op))).then_some(node)
+    }
+
+    /// Whether one input of one operator reads a value, and nothing else does: it can vanish with its reader.
+    pub fn is_private(&self, value: ValueId) -> bool {
+        self.graph.use_count(value) == 1 && !self.graph.is_pinned(value)
     }
 
     /// What shape and type inference knows.

@@ -62,7 +62,7 @@ pub struct Rewrite {
     pub(super) nodes: Vec<NewNode>,
     pub(super) aliases: Vec<(ValueId, Operand)>,
     pub(super) constants: Vec<(ValueId, TensorData)>,
-    pub(super) absorbed: Vec<NodeId>,
+    pub(super) removed: Vec<NodeId>,
 }
 
 impl Rewrite {
@@ -124,16 +124,14 @@ impl Rewrite {
         self.aliases.push((old, with.into()));
     }
 
-    /// An operator outside the pattern goes as if it had matched: nothing else may read its results, and selectors may
-    /// keep it. For chains that no pattern has the length of.
-    pub fn absorb(&mut self, node: NodeId) {
-        if !self.absorbed.contains(&node) {
-            self.absorbed.push(node);
-        }
-    }
-
     /// A value becomes a constant, under its own name.
     pub fn fold(&mut self, value: ValueId, data: TensorData) {
         self.constants.push((value, data));
+    }
+
+    /// An operator that vanishes with those of the pattern, as if it were one of them: its results must have no reader
+    /// that stays.
+    pub fn remove(&mut self, node: NodeId) {
+        self.removed.push(node);
     }
 }
