@@ -2,6 +2,7 @@
 
 use super::channels::{Affine, finite, range};
 use super::conv_affine::per_channel;
+use super::terms::is;
 use super::windows::Windows;
 use crate::prelude::*;
 
@@ -45,13 +46,14 @@ impl Rule for FuseAffineConv {
             let exact = !shifts || !sums.transposed && unpadded();
             let mut input = Operand::from(source);
             if !exact {
-                let inner = m.made_by(source, &["Mul", "Div"]).filter(|_| scale.iter().all(|&k| k == 1.0));
+                let inner = m.made_by(source, &["Mul", "Div"]).filter(|_| scale.iter().all(|&k| is(k, 1.0)));
                 let inner = inner
                     .ok_or_else(|| Skip::because("the shift would be missing where the convolution pads"))?;
                 let factors = read(m, inner, channels, weight.rank())?;
                 (source, scale) = (factors.0, factors.1.scale);
                 rw.remove(inner);
-                input = shifted(m, rw, affine, source, &scale, &shift, weight)?;
+                let quotients: Vec<f64> = shift.iter().zip(&scale).map(|(c, k)| c / k).collect();
+                input = shifted(m, rw, affine, source, &quotients, weight)?;
                 shift = vec![0.0; channels];
             }
             let shifts = shift.iter().any(|&s| s != 0.0);
@@ -66,7 +68,7 @@ impl Rule for FuseAffineConv {
             } else {
                 m.optional(b).into()
             };
-            let weight = if scale.iter().all(|&k| k == 1.0) {
+            let weight = if scale.iter().all(|&k| is(k, 1.0)) {
                 m.constant(w).into()
             } else {
                 rw.constant(m.name(m.constant(w)), sums.scaled(weight, &scale)?)
@@ -84,14 +86,12 @@ fn shifted(
     rw: &mut Rewrite,
     add: NodeId,
     x: ValueId,
-    k: &[f64],
-    c: &[f64],
+    quotients: &[f64],
     weight: &TensorData,
 ) -> Result<Operand, Skip> {
-    let quotients: Vec<f64> = c.iter().zip(k).map(|(c, k)| c / k).collect();
     let one = quotients.iter().all(|q| q.to_bits() == quotients[0].to_bits());
-    let dims = if one { vec![] } else { [vec![c.len() as u64], vec![1; weight.rank() - 2]].concat() };
-    let numbers = if one { &quotients[..1] } else { &quotients };
+    let dims = if one { vec![] } else { [vec![quotients.len() as u64], vec![1; weight.rank() - 2]].concat() };
+    let numbers = if one { &quotients[..1] } else { quotients };
     let data = finite(weight.dtype(), &dims, numbers)?;
     let slots: Vec<ValueId> = m.graph().node_inputs(add).into_iter().flatten().collect();
     let old = slots.iter().copied().find(|&v| m.constant_of(v).is_some());

@@ -22,7 +22,7 @@ impl Rule for FuseDepthToSpace {
 
         rule_fn(move |m, rw| {
             let dims = |v: ValueId| {
-                m.facts().shape(v).map(|dims| dims.iter().map(|d| d.known()).collect::<Vec<_>>())
+                m.facts().shape(v).map(|dims| (0..dims.len()).map(|i| dims[i].known()).collect::<Vec<_>>())
             };
             let (from, output) = (m.value(x), m.output(joined, 0)?);
             let shapes = dims(from).zip(dims(m.output(split, 0)?)).zip(dims(output));

@@ -46,10 +46,7 @@ impl Rule for FuseHardActivation {
                 rw.emit("Mul", Attrs::new(), [ramp.x.into(), gate], output);
                 return Ok(());
             }
-            let ramp = match m.node(root).is("Clip") {
-                true => ramp(m, m.root(), 1.0),
-                false => scaled(m),
-            };
+            let ramp = if m.node(root).is("Clip") { ramp(m, m.root(), 1.0) } else { scaled(m) };
             let ramp = ramp.filter(|ramp| ramp.inner.len() > 1).ok_or_else(Skip::no_concern)?;
             let dtype = common(m, "HardSigmoid", ramp.x)?;
             rw.emit("HardSigmoid", attrs(&ramp, dtype)?, [ramp.x.into()], output);

@@ -1,6 +1,6 @@
 //! Recognize normalizations.
 
-use super::terms::{Poly, attribute};
+use super::terms::{Poly, attribute, is};
 use crate::prelude::*;
 
 /// Fuse the operators of a normalization into one, where the opset that is written has it.
@@ -152,16 +152,15 @@ impl Norm {
         norm.core.inner.push(node);
         let data = m.constant_of(parameter)?;
         let by_size = if self.by_channel { None } else { spread(data, &self.dims, self.core.rank) };
-        let fitted = match by_size {
-            Some(fitted) => fitted,
-            None => {
-                // The first parameter says what they go by.
-                let open =
-                    self.scale.is_none() && self.core.centered && self.core.axis == 2 && self.core.rank > 2;
-                norm.dims = if self.by_channel || open { self.core.dims(m, true)? } else { return None };
-                norm.by_channel = true;
-                by_channel(data, norm.dims[0], self.core.rank)?
-            }
+        let fitted = if let Some(fitted) = by_size {
+            fitted
+        } else {
+            // The first parameter says what they go by.
+            let open =
+                self.scale.is_none() && self.core.centered && self.core.axis == 2 && self.core.rank > 2;
+            norm.dims = if self.by_channel || open { self.core.dims(m, true)? } else { return None };
+            norm.by_channel = true;
+            by_channel(data, norm.dims[0], self.core.rank)?
         };
         let fitted = Some((parameter, fitted));
         *if is_scale { &mut norm.scale } else { &mut norm.bias } = fitted;
@@ -206,13 +205,12 @@ impl Core {
             (a, root(m, b, 0.5, &mut inner)?)
         } else {
             let mut other = inner.clone();
-            match root(m, b, -0.5, &mut inner) {
-                Some(sum) => (a, sum),
-                None => {
-                    let sum = root(m, a, -0.5, &mut other)?;
-                    inner = other;
-                    (b, sum)
-                }
+            if let Some(sum) = root(m, b, -0.5, &mut inner) {
+                (a, sum)
+            } else {
+                let sum = root(m, a, -0.5, &mut other)?;
+                inner = other;
+                (b, sum)
             }
         };
         let plain = Self::under_root(m, root, inner).filter(|core| core.x == x)?;
@@ -268,9 +266,9 @@ fn root(m: &Match<'_>, value: ValueId, power: f64, inner: &mut Vec<NodeId>) -> O
     inner.push(node);
     match &*m.graph().node(node).op.name {
         "Sqrt" if power > 0.0 => slot(0),
-        "Pow" if number(slot(1)?)? == power => slot(0),
+        "Pow" if is(number(slot(1)?)?, power) => slot(0),
         "Reciprocal" if power < 0.0 => root(m, slot(0)?, 0.5, inner),
-        "Div" if power < 0.0 && number(slot(0)?)? == 1.0 => root(m, slot(1)?, 0.5, inner),
+        "Div" if power < 0.0 && is(number(slot(0)?)?, 1.0) => root(m, slot(1)?, 0.5, inner),
         _ => None,
     }
 }
@@ -303,7 +301,7 @@ fn trailing(axes: Option<Vec<i64>>, rank: usize) -> Option<usize> {
 }
 
 fn two(data: &TensorData) -> Option<bool> {
-    Some(data.to_f64().or_else(|| data.to_i64().map(|n| n as f64))? == 2.0)
+    Some(is(data.to_f64().or_else(|| data.to_i64().map(|n| n as f64))?, 2.0))
 }
 
 /// A constant with these dims, which are the last of a value of rank `rank`; `None` where it varies along others.

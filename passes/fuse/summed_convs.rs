@@ -8,7 +8,7 @@ use crate::prelude::*;
 ///
 /// Where the kernel of one fits into that of the other, as a 1×1 kernel into the middle of a 3×3 kernel, their weights
 /// are summed in f64 and rounded once. A `BatchNormalization` of the input, and the input itself, count as convolutions
-/// of one element with a group for each channel: so the blocks of RepVGG, MobileOne and FastViT become what their
+/// of one element with a group for each channel: so the blocks of `RepVGG`, `MobileOne` and `FastViT` become what their
 /// authors call re-parameterized. A sum with something else between, `(z + a) + b`, becomes `z + (a and b)`. The `Conv`
 /// that is left computes what the larger one did, so there are never more multiplications.
 ///

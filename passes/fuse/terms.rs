@@ -71,8 +71,8 @@ impl Poly {
             "Sub" => c.iter_mut().zip(a.c.iter().zip(b.c)).for_each(|(c, (a, b))| *c = a - b),
             "Mul" => c = times(a.c, b.c)?,
             "Div" if b.leaf.is_none() && b.c[0] != 0.0 => c = a.c.map(|c| c / b.c[0]),
-            "Pow" if b.leaf.is_none() && b.c[0] == 2.0 => c = times(a.c, a.c)?,
-            "Pow" if b.leaf.is_none() && b.c[0] == 3.0 => c = times(times(a.c, a.c)?, a.c)?,
+            "Pow" if b.leaf.is_none() && is(b.c[0], 2.0) => c = times(a.c, a.c)?,
+            "Pow" if b.leaf.is_none() && is(b.c[0], 3.0) => c = times(times(a.c, a.c)?, a.c)?,
             _ => return None,
         }
         Some(Self { leaf: a.leaf.or(b.leaf), c, inner: a.inner, rank: 0 }.with(node, b.inner))
@@ -153,6 +153,12 @@ impl Product {
         }
         Some(())
     }
+}
+
+/// Whether a number is exactly this one.
+#[allow(clippy::float_cmp, reason = "exact equality is the question")]
+pub(super) fn is(found: f64, wanted: f64) -> bool {
+    found == wanted
 }
 
 /// Whether a number read off a graph is the one that a formula has: as near as four units in the last place of the
