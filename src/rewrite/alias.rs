@@ -1,6 +1,6 @@
 //! One value in the place of another.
 
-use super::{Names, Outcome, Skip};
+use super::{Names, Outcome, Scope, Skip};
 use crate::ir::{Graph, IrError, Origin, ValueId};
 
 /// Whether every reader of `old`, and the graph's outputs, can have `new` instead.
@@ -60,4 +60,31 @@ pub(super) fn remove_if_dead(graph: &mut Graph, value: ValueId, names: &mut Name
         }
     }
     dead
+}
+
+impl Scope<'_> {
+    /// Removes what only led to a value that nothing reads any more: its operator, where no other output of that is read,
+    /// and so on upwards.
+    pub(crate) fn remove_unread(&mut self, value: ValueId) {
+        let mut waiting = vec![value];
+        while let Some(value) = waiting.pop() {
+            if !self.graph.contains_value(value) {
+                continue;
+            }
+            let Some((node, _)) = self.graph.producer(value) else {
+                self.remove_if_dead(value);
+                continue;
+            };
+            let outputs: Vec<ValueId> = self.graph.node_outputs(node).into_iter().flatten().collect();
+            if outputs.iter().any(|&v| self.graph.use_count(v) > 0 || self.graph.is_pinned(v)) {
+                continue;
+            }
+            waiting.extend(self.graph.node_inputs(node).into_iter().flatten());
+            waiting.extend(self.graph.captures(node));
+            self.graph.remove_node(node);
+            for output in outputs {
+                self.remove_if_dead(output);
+            }
+        }
+    }
 }

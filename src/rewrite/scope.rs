@@ -131,31 +131,6 @@ impl Scope<'_> {
         remove_if_dead(self.graph, value, self.names)
     }
 
-    /// Removes what only led to a value that nothing reads any more: its operator, where no other output of that is read,
-    /// and so on upwards.
-    pub(crate) fn remove_unread(&mut self, value: ValueId) {
-        let mut waiting = vec![value];
-        while let Some(value) = waiting.pop() {
-            if !self.graph.contains_value(value) {
-                continue;
-            }
-            let Some((node, _)) = self.graph.producer(value) else {
-                self.remove_if_dead(value);
-                continue;
-            };
-            let outputs: Vec<ValueId> = self.graph.node_outputs(node).into_iter().flatten().collect();
-            if outputs.iter().any(|&v| self.graph.use_count(v) > 0 || self.graph.is_pinned(v)) {
-                continue;
-            }
-            waiting.extend(self.graph.node_inputs(node).into_iter().flatten());
-            waiting.extend(self.graph.captures(node));
-            self.graph.remove_node(node);
-            for output in outputs {
-                self.remove_if_dead(output);
-            }
-        }
-    }
-
     /// Gives a value a name that no graph of the model uses.
     pub(crate) fn rename(&mut self, value: ValueId, name: &str) -> Result<(), IrError> {
         self.names.release(&self.graph.value(value).name);

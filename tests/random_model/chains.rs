@@ -100,7 +100,7 @@ fn size(dim: Dim) -> Option<usize> {
 fn reshape(draft: &mut Draft, n: &mut Numbers, v: &Value) -> Option<()> {
     let rest: Vec<usize> = v.dims.iter().skip(1).map(|&dim| size(dim)).collect::<Option<_>>()?;
     let total: usize = rest.iter().product();
-    let parts: Vec<usize> = (1..=total).filter(|part| total % part == 0).collect();
+    let parts: Vec<usize> = (1..=total).filter(|part| total.is_multiple_of(*part)).collect();
     let part = *n.pick(&parts);
     let lead = match (v.dims[0], n.coin()) {
         (_, true) => 0,
