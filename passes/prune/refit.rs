@@ -8,7 +8,7 @@ use crate::prelude::*;
 
 use super::cut::Cut;
 use super::layers::{Bias, Layer, layers, turns};
-use super::sensitivity::needs;
+use super::sensitivity::{macs_of, needs};
 
 /// The widest row that is fitted: beyond it the sums take too much memory and time.
 const WIDEST: usize = 4608;
@@ -19,8 +19,11 @@ const ROWS_EACH: usize = 5;
 /// Rows that are taken even where a row has few numbers.
 const LEAST_ROWS: usize = 8192;
 
-/// Batches that are looked at where the rows of fewer would do.
+/// Batches that are looked at where the rows of fewer would do, in a model that takes long.
 const LEAST_BATCHES: usize = 64;
+
+/// Multiply-accumulates of all samples up to which a model does not take long.
+const SHORT: u64 = 100_000_000_000;
 
 /// How many times the rows that are taken a batch has to have, for the places of one image say much the same.
 const ROOM: usize = 4;
@@ -83,7 +86,7 @@ impl Fitted {
         let shape = facts.shape(self.layer.output).unwrap_or_default().iter().enumerate();
         let known = shape.filter(|(axis, _)| Some(*axis) != channels).filter_map(|(_, dim)| dim.known());
         let places = usize::try_from(known.product::<i64>()).unwrap_or(0);
-        (self.rows() * ROOM).div_ceil(places.max(1)).max(LEAST_BATCHES)
+        (self.rows() * ROOM).div_ceil(places.max(1))
     }
 
     /// Looks at the original's answer, and at the input of the pruned layer.
@@ -172,6 +175,7 @@ pub(super) fn refit(
     samples: &Samples<'_>,
 ) -> anyhow::Result<usize> {
     let batches = samples.count(Part::Calibration);
+    let least = if macs_of(before) <= SHORT / batches.max(1) as u64 { batches } else { LEAST_BATCHES };
     let mut all: Vec<Layer> = Vec::new();
     main_graph(pruned, cx, &mut |scope, _| {
         all = layers(scope.graph)?;
@@ -190,7 +194,13 @@ pub(super) fn refit(
         main_graph(&mut before.clone(), cx, &mut |scope, _| {
             let of = |layer: &Layer| Fitted::of(&pruned.graph, scope.graph, scope.facts, layer.clone(), cut);
             fitted = part.iter().filter_map(of).collect();
-            count = fitted.iter().map(|layer| layer.batches(scope.facts)).max().unwrap_or(0).min(batches);
+            count = fitted
+                .iter()
+                .map(|layer| layer.batches(scope.facts))
+                .max()
+                .unwrap_or(0)
+                .max(least)
+                .min(batches);
             Ok(())
         })?;
         fitted.iter_mut().for_each(|layer| layer.wanted = layer.rows().div_ceil(count.max(1)).max(1));

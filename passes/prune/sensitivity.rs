@@ -165,7 +165,7 @@ fn tried(room: &Room, shares: &[f64]) -> Vec<usize> {
 }
 
 /// What a model multiplies for each sample.
-fn macs_of(model: &Model) -> u64 {
+pub(super) fn macs_of(model: &Model) -> u64 {
     let facts = Facts::of(&model.graph, &InferContext::default());
     let sizes = Sizes::batch_of_one(&model.graph, &facts, BTreeMap::new());
     cost::macs(&model.graph, &facts, &sizes).unwrap_or(0)
