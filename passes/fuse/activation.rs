@@ -27,6 +27,9 @@ struct Found {
     inner: Vec<NodeId>,
 }
 
+/// The newest opset whose functions onnxruntime 1.32 takes apart.
+const KNOWN: i64 = 26;
+
 impl Rule for FuseActivation {
     const META: PassMeta = PassMeta::exact("fuse-activation", Family::Fuse);
 
@@ -41,8 +44,14 @@ impl Rule for FuseActivation {
             };
             let Found { op, x, alpha, inner } = found.ok_or_else(Skip::no_concern)?;
             let dtype = supported(m, op, x)?;
-            // Runtimes put the parts of a function of the standard in its place where they have no kernel.
-            let common = matches!(op, "Swish" | "Mish") || matches!(dtype, DType::Float | DType::Float16);
+            // Runtimes put the parts of a function of the standard in its place where they have no kernel, in an opset that
+            // they know.
+            let function = matches!(op, "Swish" | "Mish");
+            Skip::unless(
+                !function || m.target().opset("").is_none_or(|opset| opset <= KNOWN),
+                "runtimes do not know the opset well yet",
+            )?;
+            let common = function || matches!(dtype, DType::Float | DType::Float16);
             Skip::unless(common, "few runtimes have the activation in this element type")?;
             let attrs = match alpha {
                 None | Some(1.0) => Attrs::new(),

@@ -122,7 +122,7 @@ impl<'m> Tap<'m> {
 }
 
 impl<'a> Samples<'a> {
-    /// Samples in batches: a tensor for every input of [`fed`].
+    /// Samples in batches: a tensor for every input of [`crate::engine::inputs::fed`].
     pub fn new(
         engine: &'a dyn Engine,
         bindings: Bindings,
