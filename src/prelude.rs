@@ -6,6 +6,7 @@ pub use serde::{Deserialize, Serialize};
 pub use crate::analysis::channels::{self, Atom, Axis, Channels, Group, Heads, goes_by_group};
 pub use crate::analysis::cost::{self, Sizes, node_macs};
 pub use crate::analysis::{Expr, Facts, InferContext, node_products};
+pub(crate) use crate::analysis::{axes_of, axis_of, perm_of};
 pub use crate::calibrate::{Answers, Course, Part, Samples, Start, Tap, excerpt, windows};
 pub(crate) use crate::engine::random::Stream;
 pub use crate::engine::timing::times;

@@ -57,8 +57,7 @@ impl Pass for IoDtype {
                         insert(scope, (side, value), ty, (ID, "Cast", attrs))?;
                         summary.applied += 1;
                     }
-                    Err(skip) if skip == Skip::no_concern() => {}
-                    Err(skip) => summary.skip(skip.0),
+                    Err(skip) => summary.leave(skip),
                 }
             }
             Ok(())

@@ -36,8 +36,7 @@ impl Pass for DropIoQdq {
                         found.drop(scope, side, value)?;
                         summary.applied += 1;
                     }
-                    Err(skip) if skip == Skip::no_concern() => {}
-                    Err(skip) => summary.skip(skip.0),
+                    Err(skip) => summary.leave(skip),
                 }
             }
             Ok(())

@@ -24,13 +24,12 @@ impl Rule for FoldGatherLayout {
         rule_fn(move |m, rw| {
             let (data, picks) = (m.tensor(table), m.tensor(indices));
             let rank = data.rank();
-            let axis = m.node(gather).attrs.int("axis").unwrap_or(0);
-            let axis = usize::try_from(if axis < 0 { axis + rank as i64 } else { axis });
-            let axis = axis.ok().filter(|&a| a < rank).ok_or_else(Skip::no_concern)?;
+            let axis = axis_of(m.node(gather).attrs.int("axis").unwrap_or(0), rank);
+            let axis = axis.ok_or_else(Skip::no_concern)?;
             let output = m.output(layout, 0)?;
             let (table, indices) = (m.constant(table), m.constant(indices));
             let (table, picks, axis) = if m.node(layout).is("Transpose") {
-                let perm = perm(m.node(layout), rank + picks.rank() - 1)?;
+                let perm = perm_of(m.node(layout), rank + picks.rank() - 1).ok_or_else(Skip::no_concern)?;
                 let turned = turn(&perm, axis, picks.rank())?;
                 (
                     transposed(m, rw, table, turned.of_table),
@@ -50,13 +49,6 @@ impl Rule for FoldGatherLayout {
             Ok(())
         })
     }
-}
-
-/// The axes of a `Transpose`; without an attribute they are reversed.
-fn perm(node: &Node, rank: usize) -> Result<Vec<usize>, Skip> {
-    let Some(perm) = node.attrs.ints("perm") else { return Ok((0..rank).rev().collect()) };
-    let perm: Option<Vec<usize>> = perm.iter().map(|&a| usize::try_from(a).ok()).collect();
-    perm.filter(|p| p.len() == rank && p.iter().all(|&a| a < rank)).ok_or_else(Skip::no_concern)
 }
 
 struct Turned {

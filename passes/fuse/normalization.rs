@@ -293,8 +293,7 @@ fn mean(m: &Match<'_>, value: ValueId, inner: &mut Vec<NodeId>) -> Option<(Value
 /// The first of these axes, where they are all from there on.
 fn trailing(axes: Option<Vec<i64>>, rank: usize) -> Option<usize> {
     let Some(axes) = axes else { return (rank > 0).then_some(0) };
-    let place = |&axis: &i64| usize::try_from(if axis < 0 { axis + rank as i64 } else { axis }).ok();
-    let mut axes: Vec<usize> = axes.iter().map(place).collect::<Option<_>>()?;
+    let mut axes = axes_of(&axes, rank)?;
     axes.sort_unstable();
     let first = *axes.first()?;
     axes.iter().copied().eq(first..rank).then_some(first)

@@ -95,8 +95,7 @@ fn amounts(m: &Match<'_>, pad: NodeId, spatial: usize) -> Result<(Vec<i64>, Vec<
     }
     let mut all = [vec![0i64; rank], vec![0i64; rank]];
     for (i, &axis) in axes.iter().enumerate() {
-        let axis = if axis < 0 { axis + rank as i64 } else { axis };
-        let axis = usize::try_from(axis).ok().filter(|&a| a < rank).ok_or_else(Skip::no_concern)?;
+        let axis = axis_of(axis, rank).ok_or_else(Skip::no_concern)?;
         (all[0][axis], all[1][axis]) = (pads[i], pads[axes.len() + i]);
     }
     let [before, after] = all;

@@ -1,6 +1,6 @@
 //! Scaling the constants of products, sums and normalizations.
 
-use super::scale_walk::{Change, Factor, above, axis_of};
+use super::scale_walk::{Change, Factor, above};
 use crate::prelude::*;
 
 /// Both sides of an `Add` or `Sub` are scaled: the constant here, the other one further up.

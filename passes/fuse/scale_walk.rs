@@ -58,11 +58,8 @@ fn moved(scope: &Scope<'_>, id: NodeId, slot: usize, factor: Factor) -> Option<F
         }
         ("Transpose", Factor::Along { axis, values }) => {
             let rank = facts.rank(input)?;
-            let from = node.attrs.ints("perm").map_or_else(
-                || rank.checked_sub(axis + 1),
-                |perm| perm.get(axis).and_then(|&a| usize::try_from(a).ok()),
-            )?;
-            Some(Factor::Along { axis: from, values })
+            let axis = *perm_of(node, rank)?.get(axis)?;
+            Some(Factor::Along { axis, values })
         }
         ("Reshape" | "Flatten" | "Squeeze" | "Unsqueeze", Factor::Along { axis, values }) => {
             regrouped(facts.shape(input)?, facts.shape(output)?, axis, values)
@@ -114,12 +111,6 @@ fn other_picks(scope: &Scope<'_>, id: NodeId, input: ValueId) -> Option<Vec<Node
                 && pick(scope, n).is_some_and(|(a, i, _)| a == axis && i != index)
     };
     readers.iter().all(|&n| apart(n)).then_some(readers)
-}
-
-/// An axis or index counted from the front.
-pub(super) fn axis_of(axis: i64, rank: usize) -> Option<usize> {
-    let axis = if axis < 0 { axis.checked_add(i64::try_from(rank).ok()?)? } else { axis };
-    usize::try_from(axis).ok().filter(|&a| a < rank)
 }
 
 /// The factor before a reshape, from the one after it: along an axis that stays, or along one that is parted.

@@ -33,11 +33,7 @@ impl Rule for FuseTransposeSqueeze {
             };
             let gone = dropped(after, to).ok_or_else(Skip::no_concern)?;
             let rank = between.len();
-            let perm = match m.node(transpose).attrs.ints("perm") {
-                Some(perm) => perm.iter().map(|&a| usize::try_from(a).ok()).collect::<Option<Vec<_>>>(),
-                None => Some((0..rank).rev().collect()),
-            };
-            let perm = perm.filter(|p| p.len() == rank).ok_or_else(Skip::no_concern)?;
+            let perm = perm_of(m.node(transpose), rank).ok_or_else(Skip::no_concern)?;
             // Axes before the Transpose that go, and where the others come to stand.
             let goes = |axis: usize| gone.iter().any(|&at| perm.get(at) == Some(&axis));
             let place = |axis: usize| (0..axis).filter(|&a| !goes(a)).count() as i64;

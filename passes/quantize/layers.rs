@@ -69,8 +69,8 @@ fn spans(scope: &Scope<'_>, cx: &PassContext<'_>, summary: &mut Summary) -> anyh
     for node in scope.graph.order()? {
         match Span::of_layer(scope, node) {
             Ok(span) if cx.may_change(scope.graph, &span.nodes) => spans.push(span),
-            Err(skip) if skip != Skip::no_concern() => summary.skip(skip.0),
-            _ => {}
+            Err(skip) => summary.leave(skip),
+            Ok(_) => {}
         }
     }
     Ok(spans)

@@ -155,8 +155,7 @@ impl Editor<'_, '_, '_> {
     pub fn count(&mut self, outcome: Result<(), Skip>) {
         match outcome {
             Ok(()) => self.summary.applied += 1,
-            Err(skip) if skip == Skip::no_concern() => {}
-            Err(skip) => self.summary.skip(skip.0),
+            Err(skip) => self.summary.leave(skip),
         }
     }
 

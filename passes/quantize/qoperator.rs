@@ -65,8 +65,7 @@ pub(super) fn write_on_codes(
         }
         match find(editor.scope.graph, node, own) {
             Ok((row, site)) => editor.write(row, &site)?,
-            Err(skip) if skip == Skip::no_concern() => {}
-            Err(skip) => summary.skip(skip.0),
+            Err(skip) => summary.leave(skip),
         }
     }
     Ok(())

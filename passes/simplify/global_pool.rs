@@ -1,6 +1,6 @@
 //! Use the operator that averages whole planes.
 
-use super::axes::{axes_of, integers};
+use super::axes::integers;
 use crate::prelude::*;
 
 /// Use `GlobalAveragePool` for a `ReduceMean`, and `GlobalMaxPool` for a `ReduceMax`, over all axes from the third on that

@@ -126,13 +126,8 @@ fn is_by_one(m: &Match<'_>, op: OpVar, input: ValueId, output: ValueId) -> bool 
 /// Whether the order of the axes that are not of size 1 stays.
 pub(super) fn moves_only_ones(m: &Match<'_>, node: &Node, input: ValueId) -> bool {
     let Some(dims) = m.facts().shape(input) else { return false };
-    let perm: Vec<usize> = match node.attrs.ints("perm") {
-        Some(perm) => perm.iter().filter_map(|&axis| usize::try_from(axis).ok()).collect(),
-        None => (0..dims.len()).rev().collect(),
-    };
-    let wide: Vec<usize> =
-        perm.iter().copied().filter(|&axis| dims.get(axis).is_some_and(|d| !d.is(1))).collect();
-    perm.len() == dims.len() && wide.is_sorted()
+    let perm = perm_of(node, dims.len());
+    perm.is_some_and(|perm| perm.into_iter().filter(|&axis| !dims[axis].is(1)).is_sorted())
 }
 
 fn concat(m: &Match<'_>, rw: &mut Rewrite, op: OpVar) -> Result<(), Skip> {
@@ -140,8 +135,7 @@ fn concat(m: &Match<'_>, rw: &mut Rewrite, op: OpVar) -> Result<(), Skip> {
     let inputs: Vec<ValueId> = m.graph().node_inputs(m.id(op)).into_iter().flatten().collect();
     let axis = node.attrs.int("axis").ok_or_else(Skip::no_concern)?;
     let is_empty = |value: ValueId| {
-        let rank = m.facts().rank(value).unwrap_or(0) as i64;
-        let axis = usize::try_from(if axis < 0 { axis + rank } else { axis }).ok();
+        let axis = axis_of(axis, m.facts().rank(value).unwrap_or(0));
         axis.and_then(|axis| m.facts().dim(value, axis)).is_some_and(|dim| dim.is(0))
     };
     let mut kept: Vec<ValueId> = inputs.iter().copied().filter(|&v| !is_empty(v)).collect();

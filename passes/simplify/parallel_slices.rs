@@ -40,8 +40,7 @@ impl Pass for MergeParallelSlices {
                 if scope.graph.contains_node(node) && scope.graph.node(node).is("Concat") {
                     match joined(scope, node) {
                         Ok(parts) => gather(scope, cx, node, &parts, &mut made, &mut summary)?,
-                        Err(skip) if skip == Skip::no_concern() => {}
-                        Err(skip) => summary.skip(skip.0),
+                        Err(skip) => summary.leave(skip),
                     }
                 }
             }
@@ -65,8 +64,7 @@ fn part(scope: &Scope<'_>, id: NodeId) -> Option<Part> {
     let (start, end) = (one(1)?, one(2)?);
     let axis = if graph.node_input(id, 3).is_some() { one(3)? } else { 0 };
     let step = if graph.node_input(id, 4).is_some() { one(4)? } else { 1 };
-    let rank = i64::try_from(facts.rank(input)?).ok()?;
-    let axis = usize::try_from(if axis < 0 { axis + rank } else { axis }).ok()?;
+    let axis = axis_of(axis, facts.rank(input)?)?;
     let size = facts.dim(input, axis)?.known()?;
     let from_front = |n: i64| if n < 0 { n.saturating_add(size) } else { n };
     if step < 1 {
@@ -88,9 +86,8 @@ fn joined(scope: &Scope<'_>, concat: NodeId) -> Result<Vec<Part>, Skip> {
     let [first, _, ..] = &parts[..] else { return Err(Skip::no_concern()) };
     let (input, axis) = (first.input, first.axis);
     let rank = scope.facts.rank(input).unwrap_or_default();
-    let along = graph.node(concat).attrs.int("axis").unwrap_or(0);
-    let along = if along < 0 { along.saturating_add(rank as i64) } else { along };
-    if parts.iter().any(|p| (p.input, p.axis) != (input, axis)) || usize::try_from(along) != Ok(axis) {
+    let along = axis_of(graph.node(concat).attrs.int("axis").unwrap_or(0), rank);
+    if parts.iter().any(|p| (p.input, p.axis) != (input, axis)) || along != Some(axis) {
         return Err(Skip::no_concern());
     }
     let read =

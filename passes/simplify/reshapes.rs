@@ -1,6 +1,6 @@
 //! Merge operators that only give the same elements other dims.
 
-use super::axes::{axes_of, constant_axes, integers};
+use super::axes::{constant_axes, integers};
 use super::no_ops::moves_only_ones;
 use crate::prelude::*;
 

@@ -57,8 +57,8 @@ fn writes_every_place(indices: &TensorData, dims: &[u64]) -> bool {
 
 /// Whether every index is the place where it stands along the axis.
 fn writes_every_element(indices: &TensorData, dims: &[u64], axis: i64) -> bool {
-    let axis = usize::try_from(if axis < 0 { axis + dims.len() as i64 } else { axis });
-    let Some((axis, items)) = axis.ok().zip(indices.to_i64s().filter(|_| indices.dims() == dims)) else {
+    let axis = axis_of(axis, dims.len());
+    let Some((axis, items)) = axis.zip(indices.to_i64s().filter(|_| indices.dims() == dims)) else {
         return false;
     };
     let (Some(&size), Some(inner)) = (dims.get(axis), dims.get(axis + 1..)) else { return false };

@@ -1,6 +1,6 @@
 //! Merge slices of slices.
 
-use super::axes::{axes_of, integers};
+use super::axes::integers;
 use crate::prelude::*;
 
 /// Merge a `Slice` of a `Slice` into one, with constant starts, ends and steps.

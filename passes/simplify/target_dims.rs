@@ -35,8 +35,7 @@ impl Pass for ResolveTargetDims {
             for node in scope.graph.order()? {
                 match look(scope, node) {
                     Ok(site) => sites.push(site),
-                    Err(skip) if skip == Skip::no_concern() => {}
-                    Err(skip) => summary.skip(skip.0),
+                    Err(skip) => summary.leave(skip),
                 }
             }
             resolve(scope, cx, sites, &mut summary)

@@ -1,6 +1,6 @@
 //! Merge transpositions.
 
-use super::axes::{axes_of, constant_axes};
+use super::axes::constant_axes;
 use crate::prelude::*;
 
 /// Merge `Transpose` after `Transpose` into one, or into none where the second leads back; and `Unsqueeze`, `Transpose`
@@ -24,6 +24,7 @@ impl Rule for MergeTransposes {
                 let node = graph.producer(value).map(|(node, _)| node).filter(|&n| graph.node(n).is(op));
                 node.and_then(|node| Some((node, graph.node_input(node, 0)?))).ok_or_else(Skip::no_concern)
             };
+            let perm = |id: NodeId, rank: usize| perm_of(graph.node(id), rank).ok_or_else(Skip::no_concern);
             let is_squeeze = m.node(outer).is("Squeeze");
             let (middle, from) = above(m.input(outer, 0)?, "Transpose")?;
             let (x, perm) = if is_squeeze {
@@ -31,10 +32,10 @@ impl Rule for MergeTransposes {
                 let rank = m.facts().rank(from).ok_or_else(no_rank)?;
                 let added = constant_axes(m, first, rank).ok_or_else(Skip::no_concern)?;
                 let removed = constant_axes(m, m.id(outer), rank).ok_or_else(Skip::no_concern)?;
-                (x, between(&perm_of(m, middle, rank)?, &added, &removed).ok_or_else(Skip::no_concern)?)
+                (x, between(&perm(middle, rank)?, &added, &removed).ok_or_else(Skip::no_concern)?)
             } else {
                 let rank = m.facts().rank(from).ok_or_else(no_rank)?;
-                let (first, second) = (perm_of(m, middle, rank)?, perm_of(m, m.id(outer), rank)?);
+                let (first, second) = (perm(middle, rank)?, perm(m.id(outer), rank)?);
                 (from, second.iter().map(|&axis| first[axis]).collect())
             };
             if perm.is_sorted() {
@@ -50,12 +51,6 @@ impl Rule for MergeTransposes {
 
 fn no_rank() -> Skip {
     Skip::because("the rank is not known")
-}
-
-/// Where each axis of the result comes from.
-fn perm_of(m: &Match<'_>, id: NodeId, rank: usize) -> Result<Vec<usize>, Skip> {
-    let Some(perm) = m.graph().node(id).attrs.ints("perm") else { return Ok((0..rank).rev().collect()) };
-    axes_of(perm, rank).filter(|perm| perm.len() == rank).ok_or_else(Skip::no_concern)
 }
 
 /// The permutation of the axes that are neither added before nor removed after another one; `None` where others are

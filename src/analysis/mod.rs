@@ -21,3 +21,4 @@ pub use expr::{Bindings, Expr};
 pub(crate) use fact::Fact;
 pub use facts::{Facts, InferContext};
 pub use products::{Product, node_products};
+pub(crate) use rules::{axes_of, axis_of, perm_of};

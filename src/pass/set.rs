@@ -6,7 +6,7 @@ use anyhow::bail;
 
 use super::{AssignmentReport, LayerReport, Pass, PassContext, WidthReport, each_graph};
 use crate::ir::Model;
-use crate::rewrite::{CompiledRule, Scope, Select, SetReport, run_rules};
+use crate::rewrite::{CompiledRule, Scope, Select, SetReport, Skip, run_rules};
 
 /// What one pass did in a step.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
@@ -33,6 +33,13 @@ impl Summary {
     /// Counts a site that was left alone.
     pub fn skip(&mut self, why: impl Into<String>) {
         *self.skipped.entry(why.into()).or_default() += 1;
+    }
+
+    /// Counts a site that was looked at and left alone; not one that is of no concern.
+    pub fn leave(&mut self, skip: Skip) {
+        if skip != Skip::no_concern() {
+            self.skip(skip.0);
+        }
     }
 }
 

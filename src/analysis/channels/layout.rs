@@ -2,6 +2,7 @@
 
 use super::Axis;
 use super::ties::{Digits, Frozen, Site, Ties};
+use crate::analysis::{axis_of, perm_of};
 
 const SPACE: &str = "it runs over space";
 
@@ -20,10 +21,7 @@ pub(super) fn pool(site: &Site<'_>, ties: &mut Ties) -> Option<()> {
 pub(super) fn transpose(site: &Site<'_>, ties: &mut Ties) -> Option<()> {
     let (x, y) = (site.input(0)?, site.output(0)?);
     let rank = site.rank(x)?;
-    let turned: Vec<i64> = (0..rank as i64).rev().collect();
-    let order = site.node.attrs.ints("perm").unwrap_or(&turned);
-    for (to, &from) in order.iter().enumerate() {
-        let from = usize::try_from(from).ok().filter(|&from| from < rank)?;
+    for (to, from) in perm_of(site.node, rank)?.into_iter().enumerate() {
         ties.whole(Axis { value: x, axis: from }, Axis { value: y, axis: to });
     }
     Some(())
@@ -112,9 +110,7 @@ pub(super) fn resize(site: &Site<'_>, ties: &mut Ties) -> Option<()> {
     let (x, y) = (site.input(0)?, site.output(0)?);
     let rank = site.rank(x)?;
     let axes = match site.node.attrs.ints("axes") {
-        Some(axes) => {
-            axes.iter().map(|&axis| super::ties::from_front(axis, rank)).collect::<Option<Vec<_>>>()?
-        }
+        Some(axes) => axes.iter().map(|&axis| axis_of(axis, rank)).collect::<Option<Vec<_>>>()?,
         None => (0..rank).collect(),
     };
     let cropped = site.node.attrs.str("coordinate_transformation_mode") == Some("tf_crop_and_resize");

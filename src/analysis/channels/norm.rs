@@ -1,7 +1,8 @@
 //! Operators that look at whole axes: normalization, reduction, quantization.
 
 use super::Axis;
-use super::ties::{Digits, Site, Ties, from_front};
+use super::ties::{Digits, Site, Ties};
+use crate::analysis::axis_of;
 use crate::ir::ValueId;
 
 const OVER: &str = "it normalizes over this axis";
@@ -75,7 +76,7 @@ pub(super) fn along(site: &Site<'_>, ties: &mut Ties) -> Option<()> {
 /// A running sum over the axis that an input names.
 pub(super) fn along_input(site: &Site<'_>, ties: &mut Ties) -> Option<()> {
     let rank = site.rank(site.input(0)?)?;
-    let over = site.ints(1)?.first().and_then(|&axis| from_front(axis, rank))?;
+    let over = site.ints(1)?.first().and_then(|&axis| axis_of(axis, rank))?;
     ties.parameter(site, 1);
     keep(site, ties, |axis| axis == over, "it runs along this axis")
 }
@@ -93,7 +94,7 @@ fn reduced(site: &Site<'_>, rank: usize) -> Option<Vec<usize>> {
         let none = site.int("noop_with_empty_axes", 0) != 0;
         return Some(if none { Vec::new() } else { (0..rank).collect() });
     }
-    axes.iter().map(|&axis| from_front(axis, rank)).collect()
+    axes.iter().map(|&axis| axis_of(axis, rank)).collect()
 }
 
 /// Reduced axes are frozen, but where they are only summed over.

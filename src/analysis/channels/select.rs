@@ -1,7 +1,8 @@
 //! Operators that join, part and pick.
 
 use super::Axis;
-use super::ties::{Frozen, Site, Ties, from_front};
+use super::ties::{Frozen, Site, Ties};
+use crate::analysis::axis_of;
 use crate::ir::ValueId;
 
 /// Ties all axes of two values of the same rank but one.
@@ -64,7 +65,7 @@ pub(super) fn slice(site: &Site<'_>, ties: &mut Ties) -> Option<()> {
     (1..site.inputs.len()).for_each(|slot| ties.parameter(site, slot));
     for axis in 0..rank {
         let (from, to) = (Axis { value: x, axis }, Axis { value: y, axis });
-        let at = axes.iter().position(|&a| from_front(a, rank) == Some(axis));
+        let at = axes.iter().position(|&a| axis_of(a, rank) == Some(axis));
         let Some(at) = at else {
             ties.whole(from, to);
             continue;
@@ -95,7 +96,7 @@ pub(super) fn gather(site: &Site<'_>, ties: &mut Ties) -> Option<()> {
     let size = site.size(x, axis);
     let known = site.is_constant(indices).then(|| site.ints(1)).flatten();
     let list = known.zip(size).and_then(|(list, size)| {
-        let at = |&i: &i64| from_front(i, usize::try_from(size).ok()?).map(|i| i as u32);
+        let at = |&i: &i64| axis_of(i, usize::try_from(size).ok()?).map(|i| i as u32);
         list.iter().map(at).collect::<Option<Vec<u32>>>()
     });
     match list {

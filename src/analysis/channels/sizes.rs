@@ -3,11 +3,12 @@
 //! That is right where a number says the dims of an operation, for there it can be said anew. Wherever else it arrives,
 //! the model computes with it, and the axis it is the size of stays as it is.
 
+use crate::analysis::axis_of;
 use std::collections::BTreeSet;
 
 use super::Axis;
 use super::reshape::can_be_said;
-use super::ties::{Site, Ties, from_front};
+use super::ties::{Site, Ties};
 use crate::analysis::Facts;
 use crate::ir::{Graph, Node, NodeId, TensorData, ValueId};
 
@@ -110,7 +111,7 @@ impl Told {
             return lost;
         }
         let count = self.axes.len();
-        let place = |at: i64| from_front(at, count).and_then(|at| self.axes.get(at).copied());
+        let place = |at: i64| axis_of(at, count).and_then(|at| self.axes.get(at).copied());
         match &*node.op.name {
             "Cast" | "Identity" | "Squeeze" | "Unsqueeze" => all,
             "Gather" => match ints(1).map(|list| list.into_iter().map(place).collect::<Option<Vec<_>>>()) {

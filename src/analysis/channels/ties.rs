@@ -1,5 +1,6 @@
 //! What the operators tie together, collected before anything is united.
 
+use crate::analysis::axis_of;
 use std::collections::BTreeSet;
 
 use super::{Axis, Heads, Reason};
@@ -218,7 +219,7 @@ impl<'a> Site<'a> {
 
     /// An axis attribute, counted from the front.
     pub fn axis(&self, name: &str, default: i64, rank: usize) -> Option<usize> {
-        from_front(self.int(name, default), rank)
+        axis_of(self.int(name, default), rank)
     }
 
     /// The integers of a constant input.
@@ -231,10 +232,4 @@ impl<'a> Site<'a> {
     pub fn is_constant(&self, value: ValueId) -> bool {
         self.graph.constant(value).is_some()
     }
-}
-
-/// An axis counted from the front; `None` outside the rank.
-pub(super) fn from_front(axis: i64, rank: usize) -> Option<usize> {
-    let axis = if axis < 0 { axis + rank as i64 } else { axis };
-    usize::try_from(axis).ok().filter(|&axis| axis < rank)
 }

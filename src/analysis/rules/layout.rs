@@ -1,31 +1,18 @@
 //! Operators that move elements: Transpose, Concat, Expand, Tile, Shape and their like.
 
 use super::elementwise::broadcast_shapes;
-use super::{Call, Outs, Tensor, axis_of, dims, one, size};
+use super::{Call, Outs, Tensor, axis_of, dims, one, perm_of, size};
 use crate::analysis::calc::Calc;
 use crate::analysis::expr::Expr;
 use crate::analysis::fact::MAX_ELEMS;
 
 pub(super) fn transpose(call: &Call<'_>, calc: &mut Calc<'_>) -> Outs {
-    let perm = call.node.attrs.ints("perm");
     let Some(shape) = call.shape(0) else {
-        return dims(calc.unknowns(perm?.len()));
+        return dims(calc.unknowns(call.node.attrs.ints("perm")?.len()));
     };
-    let reversed: Vec<i64> = (0..shape.len() as i64).rev().collect();
-    let perm = perm.unwrap_or(&reversed);
-    let mut seen = vec![false; shape.len()];
-    let mut out = Vec::with_capacity(shape.len());
-    for &axis in perm {
-        let axis = axis_of(axis, shape.len())?;
-        if std::mem::replace(seen.get_mut(axis)?, true) {
-            return None;
-        }
-        out.push(shape.get(axis)?.clone());
-    }
-    if out.len() != shape.len() {
-        return None;
-    }
-    let elems = call.elems(0).and_then(|elems| permuted(elems, &known(shape)?, perm));
+    let perm = perm_of(call.node, shape.len())?;
+    let out = perm.iter().map(|&axis| shape[axis].clone()).collect();
+    let elems = call.elems(0).and_then(|elems| permuted(elems, &known(shape)?, &perm));
     one(Tensor { elems, ..Tensor::of(out) })
 }
 
@@ -35,7 +22,7 @@ pub(super) fn known(dims: &[Expr]) -> Option<Vec<usize>> {
 }
 
 /// The elements of a tensor with its axes in another order.
-fn permuted(elems: &[Expr], dims: &[usize], perm: &[i64]) -> Option<Vec<Expr>> {
+fn permuted(elems: &[Expr], dims: &[usize], perm: &[usize]) -> Option<Vec<Expr>> {
     if elems.is_empty() {
         return None;
     }
@@ -45,7 +32,6 @@ fn permuted(elems: &[Expr], dims: &[usize], perm: &[i64]) -> Option<Vec<Expr>> {
     }
     let mut places = vec![0usize];
     for &axis in perm {
-        let axis = axis_of(axis, dims.len())?;
         let (size, stride) = (*dims.get(axis)?, *strides.get(axis)?);
         places = places.iter().flat_map(|p| (0..size).map(move |i| p + i * stride)).collect();
         if places.len() > MAX_ELEMS {

@@ -132,6 +132,14 @@ pub(crate) fn axes_of(axes: &[i64], rank: usize) -> Option<Vec<usize>> {
     Some(found)
 }
 
+/// Where each axis of the result of a `Transpose` comes from; without an attribute they are reversed.
+pub(crate) fn perm_of(node: &Node, rank: usize) -> Option<Vec<usize>> {
+    match node.attrs.ints("perm") {
+        Some(perm) => axes_of(perm, rank).filter(|perm| perm.len() == rank),
+        None => Some((0..rank).rev().collect()),
+    }
+}
+
 /// One output.
 pub(crate) fn one(out: Tensor) -> Outs {
     Some(vec![out])
