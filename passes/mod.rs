@@ -77,7 +77,6 @@ registry! {
     "correct-bias" => CorrectBias(quantize::bias::CorrectBias),
     "drop-broadcast-expand" => DropBroadcastExpand(simplify::broadcast_expand::DropBroadcastExpand),
     "drop-dead" => DropDead(simplify::dead::DropDead),
-    "drop-filled-bias" => DropFilledBias(simplify::filled_bias::DropFilledBias),
     "drop-identity" => DropIdentity(simplify::identity::DropIdentity),
     "drop-io-qdq" => DropIoQdq(convert::io_qdq::DropIoQdq),
     "drop-monotone" => DropMonotone(simplify::monotone::DropMonotone),

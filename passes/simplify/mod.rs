@@ -12,7 +12,6 @@ pub mod dead;
 pub mod equal_initializers;
 pub mod equal_nodes;
 pub mod equal_shapes;
-pub mod filled_bias;
 pub mod functions;
 mod gathered;
 pub mod global_pool;
