@@ -19,12 +19,13 @@ use rayon::prelude::*;
 
 use crate::data::{DataError, Dataset};
 use crate::engine::{Bindings, Engine, EngineError, Session};
-use crate::ir::{Graph, IrError, Model, TensorData, ValueId};
+use crate::ir::{IrError, Model, TensorData, ValueId};
 
 pub use excerpt::excerpt;
 pub use loss::{Loss, OutputLoss};
 pub use noise::Answers;
 pub use start::{Course, Start};
+use start::{inputs_of, tail};
 
 /// The tensors of one run.
 type Tensors = Vec<TensorData>;
@@ -243,9 +244,11 @@ impl<'a> Samples<'a> {
             let seen: Vec<Vec<Tensors>> = (probes.par_iter().take(all - group).enumerate())
                 .map(|(at, probes)| {
                     let mut probes = probes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    let run = |(probe, tap): (&mut Probe, &Tap<'_>)| {
-                        let batches = tap.start.map_or(&self.calibration, |start| &start.batches);
-                        Ok(probe.run(&batches.get(group + at)?)?)
+                    let whole = taps.iter().any(|tap| tap.start.is_none());
+                    let fed = if whole { self.calibration.get(group + at)? } else { Cow::default() };
+                    let run = |(probe, tap): (&mut Probe, &Tap<'_>)| match tap.start {
+                        Some(start) => Ok(probe.run(&start.batches.get(group + at)?)?),
+                        None => Ok(probe.run(&fed)?),
                     };
                     let seen = probes.par_iter_mut().zip(taps).map(run).collect();
                     self.tell(done.fetch_add(1, Ordering::Relaxed) + 1, all);
@@ -279,17 +282,11 @@ impl<'a> Samples<'a> {
     }
 
     fn probe(&self, tap: &Tap<'_>) -> Result<Probe, CalibrateError> {
-        let fed;
-        let start = if let Some(start) = tap.start {
-            start
-        } else {
-            fed = Start::fed(Batches::Held(Vec::new()));
-            &fed
-        };
+        let inputs = inputs_of(tap);
         let mut outputs: Vec<ValueId> = Vec::new();
         let places = (tap.values.iter())
             .map(|value| {
-                if let Some(input) = start.place(tap.model, *value) {
+                if let Some(input) = inputs.iter().position(|(v, _)| v == value) {
                     return Place::Input(input);
                 }
                 let known = outputs.iter().position(|v| v == value);
@@ -302,23 +299,11 @@ impl<'a> Samples<'a> {
         let session = if outputs.is_empty() {
             None
         } else {
-            let model = start.tail(tap.model, &outputs)?;
+            let model = tail(tap.model, &inputs, &outputs)?;
             Some(self.engine.prepare_fast(&model, &self.bindings)?)
         };
         Ok(Probe { session, places })
     }
-}
-
-/// Removes the operators that no output needs.
-fn drop_unneeded(graph: &mut Graph) -> Result<(), IrError> {
-    for node in graph.order()?.into_iter().rev() {
-        let outputs = graph.node_outputs(node);
-        if outputs.iter().flatten().all(|&v| graph.use_count(v) == 0 && !graph.is_pinned(v)) {
-            graph.remove_node(node);
-            outputs.into_iter().flatten().for_each(|v| drop(graph.remove_value(v)));
-        }
-    }
-    Ok(())
 }
 
 /// Where a value that is looked at is found.

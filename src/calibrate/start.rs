@@ -1,7 +1,6 @@
 //! Where runs of a model start: what comes before is run once, however often what comes after changes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
 
 use rayon::prelude::*;
 
@@ -22,28 +21,23 @@ impl Start {
     pub(super) fn fed(batches: Batches) -> Self {
         Self { values: None, batches }
     }
+}
 
-    /// A model from here to some of its values. They are in the order of `outputs`.
-    pub(super) fn tail(&self, model: &Model, outputs: &[ValueId]) -> Result<Model, IrError> {
-        let Some(values) = &self.values else {
-            let mut model = model.clone();
-            model.graph.set_outputs(outputs.to_vec());
-            super::drop_unneeded(&mut model.graph)?;
-            model.check()?;
-            return Ok(model);
-        };
-        let known: BTreeSet<ValueId> = values.iter().map(|(value, _)| *value).collect();
-        let nodes = between(&model.graph, &known, outputs);
-        excerpt(model, &nodes, values, outputs)
-    }
+/// What the runs of a model start from.
+pub(super) fn inputs_of(tap: &Tap<'_>) -> Vec<(ValueId, ValueType)> {
+    let graph = &tap.model.graph;
+    let known = tap.start.and_then(|start| start.values.clone());
+    known.unwrap_or_else(|| fed(graph).map(|value| (value, graph.value(value).ty.clone())).collect())
+}
 
-    /// What can be found without a run.
-    pub(super) fn place(&self, model: &Model, value: ValueId) -> Option<usize> {
-        match &self.values {
-            Some(values) => values.iter().position(|(v, _)| *v == value),
-            None => fed(&model.graph).position(|v| v == value),
-        }
-    }
+/// The part of a model that leads from some values to others.
+pub(super) fn tail(
+    model: &Model,
+    inputs: &[(ValueId, ValueType)],
+    outputs: &[ValueId],
+) -> Result<Model, IrError> {
+    let known: BTreeSet<ValueId> = inputs.iter().map(|(value, _)| *value).collect();
+    excerpt(model, &between(&model.graph, &known, outputs), inputs, outputs)
 }
 
 /// The nodes that some outputs need, back to values that are known.
@@ -120,27 +114,24 @@ impl Samples<'_> {
         if size.saturating_mul(count) > most {
             return Ok(false);
         }
-        let probes: Vec<Mutex<Probe>> = probes.into_iter().map(Mutex::new).collect();
-        let mut held = match std::mem::replace(&mut start.batches, Batches::Held(Vec::new())) {
-            Batches::Held(batches) => batches.into_iter().map(Some).collect(),
-            read @ Batches::Read(..) => {
-                start.batches = read;
-                vec![None; count]
-            }
+        let mut before = std::mem::replace(&mut start.batches, Batches::Held(Vec::new()));
+        // What is held goes batch by batch, as what takes its place comes.
+        let mut held: Vec<Option<Tensors>> = match &mut before {
+            Batches::Held(batches) => std::mem::take(batches).into_iter().map(Some).collect(),
+            Batches::Read(..) => vec![None; count],
         };
-        let run = |(number, part): (usize, &mut [Option<Tensors>])| -> Result<(), CalibrateError> {
-            let size = count.div_ceil(probes.len());
-            let probe = probes[number].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            for (at, batch) in part.iter_mut().enumerate() {
+        let each = count.div_ceil(threads);
+        let run = |((number, part), probe): ((usize, &mut [Option<Tensors>]), Probe)| {
+            part.iter_mut().enumerate().try_for_each(|(at, batch)| {
                 let inputs = match batch.take() {
                     Some(held) => held,
-                    None => start.batches.get(number * size + at)?.into_owned(),
+                    None => before.get(number * each + at)?.into_owned(),
                 };
                 *batch = Some(probe.run(&inputs)?);
-            }
-            Ok(())
+                Ok::<(), CalibrateError>(())
+            })
         };
-        held.par_chunks_mut(count.div_ceil(probes.len())).enumerate().try_for_each(run)?;
+        held.par_chunks_mut(each).enumerate().zip(probes).try_for_each(run)?;
         let held: Vec<Tensors> = held.into_iter().flatten().collect();
         start.values = Some(values.iter().enumerate().map(|(at, &value)| (value, ty(&held, at))).collect());
         start.batches = Batches::Held(held);

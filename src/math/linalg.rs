@@ -127,10 +127,11 @@ pub fn inverse_factor(a: &Array2<f64>) -> Option<Array2<f64>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn sample(n: usize) -> Array2<f64> {
+    /// A symmetric positive definite matrix.
+    pub(in crate::math) fn sample(n: usize) -> Array2<f64> {
         let x =
             Array2::from_shape_fn((2 * n, n), |(i, j)| ((i * 31 + j * 17 + i * j) % 23) as f64 / 7.0 - 1.5);
         x.t().dot(&x) + Array2::<f64>::eye(n)

@@ -27,12 +27,7 @@ fn factored(a: &Array2<f64>) -> Option<Llt<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn sample(n: usize) -> Array2<f64> {
-        let x =
-            Array2::from_shape_fn((2 * n, n), |(i, j)| ((i * 31 + j * 17 + i * j) % 23) as f64 / 7.0 - 1.5);
-        x.t().dot(&x) + Array2::<f64>::eye(n)
-    }
+    use crate::math::linalg::tests::sample;
 
     #[test]
     fn what_is_solved_is_a_solution() {
